@@ -1,0 +1,125 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// MARK: - Settings shared by every Swift target
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "forebay",
+    products: [
+        .executable(name: "forebay", targets: ["forebay"]),
+        .executable(name: "forebay-server", targets: ["forebay-server"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // MARK: - C
+
+        .systemLibrary(
+            name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+        .systemLibrary(
+            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(name: "CLinux"),
+        .target(name: "CHash", linkerSettings: [.linkedLibrary("crypto")]),
+
+        // MARK: - Leaves
+
+        .target(name: "Syscalls", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "Policy", swiftSettings: strict),
+
+        // MARK: - Data path
+
+        .target(
+            name: "ReadCache", dependencies: ["CLinux", "CHash", "Syscalls", "Policy"],
+            swiftSettings: strict),
+        .target(
+            name: "Passthrough", dependencies: ["CLinux", "CSQLite", "Syscalls", "Policy"],
+            swiftSettings: strict),
+        .target(
+            name: "DataPath",
+            dependencies: ["CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough"],
+            swiftSettings: strict),
+
+        // MARK: - Control path and the FUSE side
+
+        .target(
+            name: "ControlPath",
+            dependencies: [
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "FuseServer",
+            dependencies: [
+                "CFuse", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "ControlPath",
+            ],
+            swiftSettings: strict),
+
+        // MARK: - Programs
+
+        .executableTarget(
+            name: "forebay-server",
+            dependencies: [
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "ControlPath", "FuseServer",
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "forebay",
+            dependencies: [
+                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // MARK: - Tests
+
+        .target(
+            name: "TestSupport", dependencies: ["CLinux", "Syscalls"], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "test-datastore", dependencies: ["CFuse", "CLinux", "Syscalls"],
+            path: "Tests/TestDatastore", swiftSettings: strict),
+        .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: strict),
+        .testTarget(
+            name: "ReadCacheTests",
+            dependencies: ["ReadCache", "Syscalls", "Policy", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "PassthroughTests",
+            dependencies: ["Passthrough", "CLinux", "Syscalls", "Policy", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "DataPathTests",
+            dependencies: [
+                "DataPath", "ReadCache", "Passthrough", "CLinux", "Syscalls", "Policy",
+                "TestSupport",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ControlPathTests",
+            dependencies: ["ControlPath", "DataPath", "Policy", "Syscalls", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "FuseServerTests",
+            dependencies: [
+                "FuseServer", "DataPath", "Policy", "Syscalls", "CLinux", "TestSupport",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MountTests",
+            dependencies: [
+                "CLinux", "Syscalls", "TestSupport", "forebay", "forebay-server", "test-datastore",
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),
+    ]
+)

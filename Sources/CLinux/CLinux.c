@@ -1,0 +1,121 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+const int CLinux_O_PATH = O_PATH, CLinux_O_TMPFILE = O_TMPFILE, CLinux_O_DIRECT = O_DIRECT;
+const int CLinux_O_NOATIME = O_NOATIME;
+const int CLinux_AT_EMPTY_PATH = AT_EMPTY_PATH;
+const int CLinux_AT_STATX_FORCE_SYNC = AT_STATX_FORCE_SYNC;
+const int CLinux_AT_STATX_DONT_SYNC = AT_STATX_DONT_SYNC;
+const int CLinux_RWF_DSYNC = RWF_DSYNC, CLinux_RWF_SYNC = RWF_SYNC;
+
+int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *a) {
+    struct statx s;
+    if (statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, &s) < 0) return -1;
+    *a = (struct CLinux_attributes){
+        .inode = s.stx_ino, .size = s.stx_size, .blocks = s.stx_blocks,
+        .device = makedev(s.stx_dev_major, s.stx_dev_minor),
+        .special_device = makedev(s.stx_rdev_major, s.stx_rdev_minor),
+        .mode = s.stx_mode, .links = s.stx_nlink, .uid = s.stx_uid, .gid = s.stx_gid,
+        .block_size = s.stx_blksize, .mask = s.stx_mask,
+        .accessed_seconds = s.stx_atime.tv_sec, .accessed_nanoseconds = s.stx_atime.tv_nsec,
+        .modified_seconds = s.stx_mtime.tv_sec, .modified_nanoseconds = s.stx_mtime.tv_nsec,
+        .changed_seconds = s.stx_ctime.tv_sec, .changed_nanoseconds = s.stx_ctime.tv_nsec,
+        .born_seconds = s.stx_btime.tv_sec, .born_nanoseconds = s.stx_btime.tv_nsec,
+    };
+    return 0;
+}
+
+union handle_space {
+    struct file_handle handle;
+    char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+int CLinux_name_to_handle(int directory, const char *path, int flags, uint8_t *bytes,
+                          uint32_t *length, int32_t *type, int32_t *mount_id) {
+    union handle_space u;
+    int mount = 0;
+    u.handle.handle_bytes = MAX_HANDLE_SZ;
+    if (name_to_handle_at(directory, path, &u.handle, &mount, flags) < 0) return -1;
+    memcpy(bytes, u.handle.f_handle, u.handle.handle_bytes);
+    *length = u.handle.handle_bytes;
+    *type = u.handle.handle_type;
+    *mount_id = mount;
+    return 0;
+}
+
+int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type, int flags) {
+    union handle_space u;
+    if (length > MAX_HANDLE_SZ) { errno = ESTALE; return -1; }
+    u.handle.handle_bytes = length;
+    u.handle.handle_type = type;
+    memcpy(u.handle.f_handle, bytes, length);
+    return open_by_handle_at(mount, &u.handle, flags);
+}
+
+ssize_t CLinux_getdents(int directory, void *buffer, size_t size) {
+    return syscall(SYS_getdents64, directory, buffer, size);
+}
+ssize_t CLinux_pwrite(int file, const void *bytes, size_t count, int64_t offset, int flags) {
+    if (flags == 0) return pwrite(file, bytes, count, offset);
+    struct iovec vector = {(void *)bytes, count};
+    return pwritev2(file, &vector, 1, offset, flags);
+}
+ssize_t CLinux_pread(int file, void *bytes, size_t count, int64_t offset) {
+    return pread(file, bytes, count, offset);
+}
+int CLinux_renameat(int from, const char *name, int to, const char *new_name, unsigned flags) {
+    return flags ? renameat2(from, name, to, new_name, flags) : renameat(from, name, to, new_name);
+}
+int CLinux_fallocate(int file, int mode, int64_t offset, int64_t length) {
+    return fallocate(file, mode, offset, length);
+}
+ssize_t CLinux_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count) {
+    off64_t source = *from_offset, target = *to_offset;
+    ssize_t done = copy_file_range(from, &source, to, &target, count, 0);
+    *from_offset = source;
+    *to_offset = target;
+    return done;
+}
+int64_t CLinux_seek(int file, int64_t offset, int whence) { return lseek(file, offset, whence); }
+int CLinux_syncfs(int file) { return syncfs(file); }
+int CLinux_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+int CLinux_pidfd_open(int pid) { return syscall(SYS_pidfd_open, pid, 0); }
+int CLinux_pidfd_signal(int pidfd, int number) {
+    return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
+}
+int CLinux_thread_id(void) { return gettid(); }
+void CLinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+int CLinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
+int CLinux_die_with_parent(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0); }
+int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
+int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {
+    return openat(directory, path, flags, mode);
+}
+int CLinux_drop_page_cache(int file, int64_t offset, int64_t length) {
+    return posix_fadvise(file, offset, length, POSIX_FADV_DONTNEED);
+}
+
+static __thread int thread_word;
+static __thread void *thread_pointer;
+int CLinux_thread_word(void) { return thread_word; }
+void CLinux_set_thread_word(int value) { thread_word = value; }
+void *CLinux_thread_pointer(void) { return thread_pointer; }
+void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }

@@ -1,0 +1,72 @@
+#pragma once
+// Linux calls that the Swift overlay of the C library hides (they need _GNU_SOURCE, are variadic, or
+// have no wrapper in the C library). Every function forwards to one call and returns what it returns:
+// -1 with errno set when it failed. No logic lives here.
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// What statx(2) tells of a file; times in seconds and nanoseconds, `blocks` in 512-byte units.
+struct CLinux_attributes {
+    uint64_t inode;
+    uint64_t size;
+    uint64_t blocks;
+    uint64_t device;
+    uint64_t special_device;
+    uint32_t mode;
+    uint32_t links;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t block_size;
+    uint32_t mask;
+    int64_t accessed_seconds;
+    int64_t modified_seconds;
+    int64_t changed_seconds;
+    int64_t born_seconds;
+    uint32_t accessed_nanoseconds;
+    uint32_t modified_nanoseconds;
+    uint32_t changed_nanoseconds;
+    uint32_t born_nanoseconds;
+};
+
+int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *attributes);
+
+/// A file handle needs a variable-length struct, which Swift cannot allocate in place.
+/// `bytes` holds at least 128 bytes; `*length` comes back with the handle's length.
+int CLinux_name_to_handle(int directory, const char *path, int flags, uint8_t *bytes,
+                          uint32_t *length, int32_t *type, int32_t *mount_id);
+int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type, int flags);
+
+ssize_t CLinux_getdents(int directory, void *buffer, size_t size);
+ssize_t CLinux_pwrite(int file, const void *bytes, size_t count, int64_t offset, int flags);
+ssize_t CLinux_pread(int file, void *bytes, size_t count, int64_t offset);
+int CLinux_renameat(int from, const char *name, int to, const char *new_name, unsigned flags);
+int CLinux_fallocate(int file, int mode, int64_t offset, int64_t length);
+ssize_t CLinux_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count);
+int64_t CLinux_seek(int file, int64_t offset, int whence);
+int CLinux_syncfs(int file);
+int CLinux_memfd(const char *name);
+int CLinux_pidfd_open(int pid);
+int CLinux_pidfd_signal(int pidfd, int signal);
+int CLinux_thread_id(void);
+void CLinux_name_thread(const char *name);
+/// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system it serves.
+int CLinux_set_io_flusher(void);
+/// prctl(PR_SET_PDEATHSIG): the child is told when its parent thread dies.
+int CLinux_die_with_parent(int signal);
+int CLinux_open(const char *path, int flags, unsigned mode);
+int CLinux_openat(int directory, const char *path, int flags, unsigned mode);
+int CLinux_drop_page_cache(int file, int64_t offset, int64_t length);
+
+// Constants that are macros with casts or hidden without _GNU_SOURCE.
+extern const int CLinux_O_PATH, CLinux_O_TMPFILE, CLinux_O_DIRECT, CLinux_O_NOATIME;
+extern const int CLinux_AT_EMPTY_PATH, CLinux_AT_STATX_FORCE_SYNC, CLinux_AT_STATX_DONT_SYNC;
+extern const int CLinux_RWF_DSYNC, CLinux_RWF_SYNC;
+
+/// One word of the calling thread's own: whether the request that it works on may wait for the
+/// datastore. Swift has no thread-local storage without a call to pthread_getspecific.
+int CLinux_thread_word(void);
+void CLinux_set_thread_word(int value);
+/// A pointer of the calling thread's own: the request that it works on.
+void *CLinux_thread_pointer(void);
+void CLinux_set_thread_pointer(void *pointer);

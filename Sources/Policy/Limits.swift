@@ -1,0 +1,42 @@
+/// Every bound of the project, each with its reason. A queue, table or pool that has no limit here
+/// is a mistake.
+package enum Limits {
+    /// The grain of the cache, in bytes: the size at which copies of guests deduplicate best
+    /// (1.52x at 4 KiB, 1.27x at 8 KiB on independently installed guests).
+    package static let blockSize = 4096
+
+    /// The longest file name, in bytes: what the kernel and NFS allow.
+    package static let nameLength = 255
+
+    /// The most bytes of one read or write request: the kernel's 256 pages.
+    package static let requestSize = 1 << 20
+
+    /// Request slots that can hold the largest request. Each costs 1 MiB of locked memory.
+    package static let largeSlots = 32
+
+    /// Slots for requests that wait for the datastore and are small: a hung datastore must be able
+    /// to hold up this many callers before later ones are told to try again.
+    package static let parkedSlots = 4096
+
+    /// Bytes of request that a parked slot holds; larger requests wait in their large slot.
+    package static let parkedSize = 1280
+
+    /// Threads that read requests from the kernel. They never wait, so few are enough.
+    package static let readerThreads = 4
+
+    /// Threads that may wait for the datastore. More let more requests be under way there.
+    package static let workerThreads = 64
+
+    /// File descriptors on the datastore kept open, at most: far below any usual limit, and
+    /// lowered further when RLIMIT_NOFILE is small.
+    package static let openDescriptors = 2048
+
+    /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
+    package static let inodes = 1 << 18
+
+    /// Largest read-ahead for a sequential reader, in bytes.
+    package static let readAhead = 1 << 20
+
+    /// Largest value of an extended attribute (the kernel's XATTR_SIZE_MAX).
+    package static let attributeSize = 65536
+}

@@ -1,0 +1,37 @@
+/// What a mount was asked to be: the options of `-o`, of `/etc/forebay/NAME.toml` and their
+/// defaults (docs/operations.md has the table).
+package struct MountOptions: Sendable, Equatable {
+    /// The folder of the datastore, absolute.
+    package var backing: String
+    /// Where the accelerated datastore appears, absolute.
+    package var mountpoint: String
+    /// Names the control socket and the state folder: `[A-Za-z0-9._-]{1,64}`.
+    package var name: String
+    /// The folder of the identity table and other small state.
+    package var state: String
+    /// Bytes of the RAM tier, frames and bookkeeping together.
+    package var ram: Int
+    /// Seconds that attributes may be believed while a file is in use.
+    package var attributeTimeout: Double
+    /// Seconds that an operation may wait for the datastore before "try later".
+    package var backendTimeout: Double
+    /// No operation changes the datastore.
+    package var readOnly: Bool
+
+    package init(
+        backing: String, mountpoint: String, name: String, state: String, ram: Int,
+        attributeTimeout: Double = 10, backendTimeout: Double = 60, readOnly: Bool = false
+    ) {
+        self.backing = backing
+        self.mountpoint = mountpoint
+        self.name = name
+        self.state = state
+        self.ram = ram
+        self.attributeTimeout = attributeTimeout
+        self.backendTimeout = backendTimeout
+        self.readOnly = readOnly
+    }
+
+    /// The control socket of the mount.
+    package var controlSocket: String { "/run/forebay/\(name).sock" }
+}
