@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -119,3 +120,11 @@ int CLinux_thread_word(void) { return thread_word; }
 void CLinux_set_thread_word(int value) { thread_word = value; }
 void *CLinux_thread_pointer(void) { return thread_pointer; }
 void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
+
+int CLinux_peer_user(int socket, uint32_t *uid) {
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
+    *uid = credentials.uid;
+    return 0;
+}

@@ -70,3 +70,6 @@ void CLinux_set_thread_word(int value);
 /// A pointer of the calling thread's own: the request that it works on.
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
+
+/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
+int CLinux_peer_user(int socket, uint32_t *uid);
