@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -153,5 +154,12 @@ int CLinux_file_system(int file, uint64_t *type, uint64_t *flags) {
     if (fstatfs(file, &status) < 0) return -1;
     *type = (uint64_t)status.f_type & 0xffffffff;
     *flags = status.f_flags;
+    return 0;
+}
+int CLinux_peer_user(int socket, uint32_t *uid) {
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
+    *uid = credentials.uid;
     return 0;
 }

@@ -71,4 +71,24 @@ package enum Limits {
 
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10
+
+    /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
+    package static let minimumRAM: UInt64 = 16 << 20
+
+    /// Largest default of `ram=`, in bytes: who wants more says so.
+    package static let defaultRAM: UInt64 = 4 << 30
+
+    /// Connections to the control socket at the same time. Only root connects: the commands, and
+    /// what watches the service.
+    package static let controlConnections = 16
+
+    /// Bytes of a request line on the control socket: a command and a path of PATH_MAX.
+    package static let controlLine = 8192
+
+    /// Bytes of an answer on the control socket that a client accepts.
+    package static let controlAnswer = 1 << 20
+
+    /// Milliseconds that a client of the control socket may take to send its line or to take its
+    /// answer.
+    package static let controlPatience: UInt64 = 5000
 }

@@ -83,3 +83,5 @@ int CLinux_change_mode(int file, uint32_t mode);
 extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
 /// f_type and f_flags of fstatfs(2).
 int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
+/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
+int CLinux_peer_user(int socket, uint32_t *uid);
