@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -163,3 +164,11 @@ int CLinux_peer_user(int socket, uint32_t *uid) {
     *uid = credentials.uid;
     return 0;
 }
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data) {
+    return mount(source, target, type, flags, data);
+}
+int CLinux_unmount(const char *target, int flags) { return umount2(target, flags); }
+int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
+const int CLinux_MNT_DETACH = MNT_DETACH;

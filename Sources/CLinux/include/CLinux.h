@@ -85,3 +85,10 @@ extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
 int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
 /// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
 int CLinux_peer_user(int socket, uint32_t *uid);
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data);
+int CLinux_unmount(const char *target, int flags);
+/// fcntl(F_DUPFD_CLOEXEC): a copy whose number is at least `least`.
+int CLinux_dup_above(int file, int least);
+extern const int CLinux_MNT_DETACH;
