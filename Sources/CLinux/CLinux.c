@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef PR_SET_IO_FLUSHER
@@ -155,3 +156,13 @@ int CLinux_file_system(int file, uint64_t *type, uint64_t *flags) {
     *flags = status.f_flags;
     return 0;
 }
+ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t size) {
+    return getxattr(path, name, value, size);
+}
+ssize_t CLinux_listxattr(const char *path, char *names, size_t size) {
+    return listxattr(path, names, size);
+}
+int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
+    return setxattr(path, name, value, size, flags);
+}
+int CLinux_removexattr(const char *path, const char *name) { return removexattr(path, name); }

@@ -83,3 +83,7 @@ int CLinux_change_mode(int file, uint32_t mode);
 extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
 /// f_type and f_flags of fstatfs(2).
 int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
+ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t size);
+ssize_t CLinux_listxattr(const char *path, char *names, size_t size);
+int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags);
+int CLinux_removexattr(const char *path, const char *name);
