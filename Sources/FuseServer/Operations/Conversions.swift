@@ -80,9 +80,7 @@ extension AttributeChange {
 
 extension TimeChange {
     init(_ time: timespec, isNow: Bool) {
-        self =
-            isNow
-            ? .now
-            : .at(seconds: Int64(time.tv_sec), nanoseconds: UInt32(truncatingIfNeeded: time.tv_nsec))
+        let nanoseconds = UInt32(truncatingIfNeeded: time.tv_nsec)
+        self = isNow ? .now : .at(seconds: Int64(time.tv_sec), nanoseconds: nanoseconds)
     }
 }
