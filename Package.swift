@@ -111,7 +111,8 @@ let package = Package(
         .testTarget(
             name: "FuseServerTests",
             dependencies: [
-                "FuseServer", "DataPath", "Policy", "Syscalls", "CLinux", "TestSupport",
+                "FuseServer", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
+                "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -123,6 +123,14 @@ void CLinux_set_thread_word(int value) { thread_word = value; }
 void *CLinux_thread_pointer(void) { return thread_pointer; }
 void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
 
+int CLinux_peer_user(int socket, uint32_t *uid) {
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
+    *uid = credentials.uid;
+    return 0;
+}
+
 static unsigned thread_count;
 static __thread unsigned thread_number;
 unsigned CLinux_thread_index(void) {

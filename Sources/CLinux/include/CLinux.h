@@ -71,6 +71,9 @@ void CLinux_set_thread_word(int value);
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
 
+/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
+int CLinux_peer_user(int socket, uint32_t *uid);
+
 /// A number of the calling thread's own, given out in the order of the first call: an index into
 /// tables that have a place for each thread.
 unsigned CLinux_thread_index(void);
