@@ -70,3 +70,6 @@ void CLinux_set_thread_word(int value);
 /// A pointer of the calling thread's own: the request that it works on.
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
+
+/// The C library's own Swift module leaves the extended attributes (xattr(7)) out.
+#include <sys/xattr.h>
