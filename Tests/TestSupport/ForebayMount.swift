@@ -134,10 +134,10 @@ package final class ForebayMount: Sendable {
         // other server.
         _ = eventually(within: 2) { processes().isEmpty }
         for _ in 0..<8 {
-            let left = processes()
-            if left.isEmpty { return }
-            for process in left { kill(process.pid, SIGKILL) }
+            for process in processes() { kill(process.pid, SIGKILL) }
+            if processes().isEmpty { break }
             sleep(milliseconds: 50)
         }
+        unlink("/run/forebay/\(name).sock")
     }
 }
