@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+// The C library's own Swift module leaves extended attributes out.
+#include <sys/xattr.h>
 
 /// What statx(2) tells of a file; times in seconds and nanoseconds, `blocks` in 512-byte units.
 struct CLinux_attributes {
