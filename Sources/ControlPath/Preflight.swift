@@ -34,6 +34,12 @@ package struct PreflightCheck: Equatable, Sendable {
         PreflightCheck(name: name, result: .fail, subject: subject, reason: reason, mend: mend)
     }
 
+    /// The result that counts for all of them.
+    package static func worst(of checks: [PreflightCheck]) -> Result {
+        if checks.contains(where: { $0.result == .fail }) { return .fail }
+        return checks.contains { $0.result == .warn } ? .warn : .pass
+    }
+
     /// The check as a JSON object.
     package var json: String {
         var writer = JSONWriter()

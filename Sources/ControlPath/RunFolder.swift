@@ -9,6 +9,12 @@ package struct RunFolder: Sendable {
         package let name: String
         package let mountpoint: String
         package let backing: String
+
+        package init(name: String, mountpoint: String, backing: String) {
+            self.name = name
+            self.mountpoint = mountpoint
+            self.backing = backing
+        }
     }
 
     package let path: String
