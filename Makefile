@@ -3,10 +3,13 @@
 # Where Swift and the system's tools may be when PATH does not name them.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/opt/swift/usr/bin:/usr/local/swift/usr/bin
 
+export HOME ?= /root
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
-RELEASE = $(SWIFT) build -c release
+# The standard library goes into the programs: they run where there is no Swift.
+RELEASE = $(SWIFT) build -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := build
 .PHONY: demo demo-vm test build bench check install uninstall soak fmt clean
@@ -44,7 +47,6 @@ check:
 	scripts/install-dependencies build
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
 	$(SWIFT) test --filter TidyTests
-	scripts/verify-layers
 	$(RELEASE) --product forebay-server
 	scripts/verify-no-foundation
 
