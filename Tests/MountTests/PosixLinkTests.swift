@@ -27,7 +27,7 @@ extension PosixTests {
             #expect(try status(first).size == 2)
             try must { chmod(first, 0o600) }
             #expect(try status(folder("second")).permissions == 0o600)
-            let opened = try OpenFile(folder("second"), O_RDONLY)
+            let opened = try TestFile(folder("second"), O_RDONLY)
             try must { unlink(first) }
             #expect(try status(of: opened).links == 1)
             #expect(try status(folder("second")).links == 1)
@@ -128,7 +128,7 @@ extension PosixTests {
             #expect(try status(target).inode == inode)
             expect(.noEntry) { unlink(source) }
             let victim = try folder.file("victim", [9])
-            let opened = try OpenFile(victim, O_RDWR)
+            let opened = try TestFile(victim, O_RDWR)
             try must { rename(target, victim) }
             #expect(try contents(victim) == [1, 2, 3])
             #expect(try status(victim).inode == inode)
@@ -172,7 +172,7 @@ extension PosixTests {
             let to = try folder.directory("to")
             let moved = try folder.directory("from/moved")
             _ = try folder.file("from/moved/file", [5])
-            let opened = try OpenFile(moved, O_RDONLY | O_DIRECTORY)
+            let opened = try TestFile(moved, O_RDONLY | O_DIRECTORY)
             try must { rename(moved, to + "/renamed") }
             #expect(try contents(to + "/renamed/file") == [5])
             #expect(try names(in: from).isEmpty)
@@ -180,7 +180,7 @@ extension PosixTests {
             try must { CLinux_statx(opened.raw, "..", 0, &parent) }
             #expect(try parent.inode == status(to).inode)
             let raw = try must { CLinux_openat(opened.raw, "file", O_RDONLY, 0) }
-            #expect(try OpenFile(owning: raw).read(2) == [5])
+            #expect(try TestFile(owning: raw).read(2) == [5])
         }
 
         @Test func renameFlags() throws {

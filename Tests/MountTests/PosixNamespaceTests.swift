@@ -61,7 +61,7 @@ extension PosixTests {
             expect(.isDirectory) { unlink(directory) }
             expect(.isDirectory) { truncate(directory, 0) }
             expect(.notPermitted) { link(directory, folder("x")) }
-            let opened = try OpenFile(directory, O_RDONLY | O_DIRECTORY)
+            let opened = try TestFile(directory, O_RDONLY | O_DIRECTORY)
             var byte: UInt8 = 0
             expect(.isDirectory) { pread(opened.raw, &byte, 1, 0) }
             expect(.badDescriptor) { pwrite(opened.raw, &byte, 1, 0) }
@@ -97,7 +97,7 @@ extension PosixTests {
         /// and takes no new names.
         @Test func removedDirectoryInUse() throws {
             let directory = try folder.directory("directory")
-            let opened = try OpenFile(directory, O_RDONLY | O_DIRECTORY)
+            let opened = try TestFile(directory, O_RDONLY | O_DIRECTORY)
             try must { rmdir(directory) }
             #expect(try status(of: opened).links == 0)
             expect(.noEntry) { CLinux_openat(opened.raw, "new", O_CREAT | O_RDWR, 0o644) }
@@ -144,7 +144,7 @@ extension PosixTests {
 
         /// Names are bytes: no encoding is asked of them.
         @Test func namesOfAnyBytes() throws {
-            let directory = try OpenFile(folder.path, O_RDONLY | O_DIRECTORY)
+            let directory = try TestFile(folder.path, O_RDONLY | O_DIRECTORY)
             let odd: [[UInt8]] = [[0xFF, 0xFE], [1, 2, 3], [0x20], [0x5C, 0x0A], [0xC3, 0x28]]
             for name in odd {
                 let terminated = name.map { CChar(bitPattern: $0) } + [0]
@@ -163,16 +163,16 @@ extension PosixTests {
         /// A tree deeper than PATH_MAX allows to name is reached step by step.
         @Test func deepTrees() throws {
             let name = String(repeating: "d", count: 200)
-            var open: [OpenFile] = [try OpenFile(folder.path, O_RDONLY | O_DIRECTORY)]
+            var open: [TestFile] = [try TestFile(folder.path, O_RDONLY | O_DIRECTORY)]
             for _ in 0..<40 {
                 let parent = open[open.count - 1].raw
                 try must { mkdirat(parent, name, 0o755) }
                 let raw = try must { CLinux_openat(parent, name, O_RDONLY | O_DIRECTORY, 0) }
-                open.append(OpenFile(owning: raw))
+                open.append(TestFile(owning: raw))
             }
             let deepest = open[open.count - 1].raw
             let raw = try must { CLinux_openat(deepest, "file", O_CREAT | O_RDWR, 0o644) }
-            let file = OpenFile(owning: raw)
+            let file = TestFile(owning: raw)
             try file.write(pattern(10_000))
             #expect(try file.read(10_000) == pattern(10_000))
             try must { unlinkat(deepest, "file", 0) }

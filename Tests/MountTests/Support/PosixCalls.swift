@@ -50,7 +50,7 @@ func status(
 
 /// What an open file has.
 func status(
-    of file: OpenFile, sourceLocation: SourceLocation = #_sourceLocation
+    of file: TestFile, sourceLocation: SourceLocation = #_sourceLocation
 ) throws -> CLinux_attributes {
     var attributes = CLinux_attributes()
     try must(sourceLocation: sourceLocation) {
@@ -81,7 +81,7 @@ extension CLinux_attributes {
 }
 
 /// An open descriptor, closed at the end or by `close()`.
-final class OpenFile {
+final class TestFile {
     private(set) var raw: Int32
 
     init(
@@ -135,7 +135,7 @@ final class OpenFile {
 func put(
     _ bytes: [UInt8], in path: String, sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
-    let file = try OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, sourceLocation: sourceLocation)
+    let file = try TestFile(path, O_WRONLY | O_CREAT | O_TRUNC, sourceLocation: sourceLocation)
     try file.write(bytes, sourceLocation: sourceLocation)
 }
 
@@ -143,7 +143,7 @@ func put(
 func contents(
     _ path: String, sourceLocation: SourceLocation = #_sourceLocation
 ) throws -> [UInt8] {
-    let file = try OpenFile(path, O_RDONLY, sourceLocation: sourceLocation)
+    let file = try TestFile(path, O_RDONLY, sourceLocation: sourceLocation)
     let size = try status(of: file, sourceLocation: sourceLocation).size
     return try file.read(Int(size) + 1, sourceLocation: sourceLocation)
 }
