@@ -68,7 +68,7 @@ struct Request {
             var parameters = fuse_entry_param(entry, timeout: datastore.attributeTimeout)
             fuse_reply_entry(handle, &parameters)
         case .attributes(let attributes):
-            var status = stat(attributes)
+            var status = attributes.status
             fuse_reply_attr(handle, &status, datastore.attributeTimeout)
         case .opened(let keepCache):
             var file = fuse_file_info(keepCache: keepCache)

@@ -4,24 +4,27 @@ import DataPath
 import Glibc
 import Passthrough
 
-extension stat {
-    /// Attributes as libfuse takes them (stat(2)).
-    init(_ attributes: Attributes) {
-        self.init()
-        st_ino = .init(truncatingIfNeeded: attributes.inode)
-        st_mode = attributes.mode
-        st_nlink = .init(truncatingIfNeeded: attributes.links)
-        st_uid = attributes.uid
-        st_gid = attributes.gid
-        st_rdev = .init(truncatingIfNeeded: attributes.special_device)
-        st_size = .init(truncatingIfNeeded: attributes.size)
-        st_blocks = .init(truncatingIfNeeded: attributes.blocks)
-        st_blksize = .init(truncatingIfNeeded: attributes.block_size)
-        st_atim = timespec(attributes.accessed_seconds, attributes.accessed_nanoseconds)
-        st_mtim = timespec(attributes.modified_seconds, attributes.modified_nanoseconds)
-        st_ctim = timespec(attributes.changed_seconds, attributes.changed_nanoseconds)
+extension Attributes {
+    /// The attributes as libfuse takes them (stat(2)).
+    var status: stat {
+        var status = stat()
+        status.st_ino = .init(truncatingIfNeeded: inode)
+        status.st_mode = mode
+        status.st_nlink = .init(truncatingIfNeeded: links)
+        status.st_uid = uid
+        status.st_gid = gid
+        status.st_rdev = .init(truncatingIfNeeded: special_device)
+        status.st_size = .init(truncatingIfNeeded: size)
+        status.st_blocks = .init(truncatingIfNeeded: blocks)
+        status.st_blksize = .init(truncatingIfNeeded: block_size)
+        status.st_atim = timespec(accessed_seconds, accessed_nanoseconds)
+        status.st_mtim = timespec(modified_seconds, modified_nanoseconds)
+        status.st_ctim = timespec(changed_seconds, changed_nanoseconds)
+        return status
     }
+}
 
+extension stat {
     /// What a directory entry tells of a file: its inode number and its `DT_` type.
     init(inode: UInt64, type: UInt8) {
         self.init()
@@ -42,7 +45,7 @@ extension fuse_entry_param {
     init(_ entry: Entry, timeout: Double) {
         self.init()
         ino = entry.node.rawValue
-        attr = stat(entry.attributes)
+        attr = entry.attributes.status
         attr_timeout = timeout
         entry_timeout = timeout
     }
@@ -80,9 +83,7 @@ extension AttributeChange {
 
 extension TimeChange {
     init(_ time: timespec, isNow: Bool) {
-        self =
-            isNow
-            ? .now
-            : .at(seconds: Int64(time.tv_sec), nanoseconds: UInt32(truncatingIfNeeded: time.tv_nsec))
+        let nanoseconds = UInt32(truncatingIfNeeded: time.tv_nsec)
+        self = isNow ? .now : .at(seconds: Int64(time.tv_sec), nanoseconds: nanoseconds)
     }
 }

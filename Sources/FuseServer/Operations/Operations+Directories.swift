@@ -93,15 +93,20 @@ private struct EntryWriter: DirectoryWriter {
     }
 
     /// An entry without attributes has node id 0: the kernel takes only the name from it, and
-    /// counts no lookup.
+    /// counts no lookup. So it is for "." and "..", whose lookups the kernel would never forget.
     private func addPlus(
         _ name: Name, _ offset: UInt64, _ status: stat, _ entry: Entry?,
         _ place: UnsafeMutablePointer<CChar>, _ room: Int
     ) -> Int {
         var parameters = fuse_entry_param()
         parameters.attr = status
-        if let entry { parameters = fuse_entry_param(entry, timeout: timeout) }
+        if let entry, !isDots(name) { parameters = fuse_entry_param(entry, timeout: timeout) }
         return fuse_add_direntry_plus(
             request, place, room, name, &parameters, off_t(bitPattern: UInt(offset)))
+    }
+
+    /// Whether the name is "." or "..".
+    private func isDots(_ name: Name) -> Bool {
+        strcmp(name, ".") == 0 || strcmp(name, "..") == 0
     }
 }
