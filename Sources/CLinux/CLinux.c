@@ -122,14 +122,6 @@ void CLinux_set_thread_word(int value) { thread_word = value; }
 void *CLinux_thread_pointer(void) { return thread_pointer; }
 void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
 
-int CLinux_peer_user(int socket, uint32_t *uid) {
-    struct ucred credentials;
-    socklen_t size = sizeof(credentials);
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
-    *uid = credentials.uid;
-    return 0;
-}
-
 static unsigned thread_count;
 static __thread unsigned thread_number;
 unsigned CLinux_thread_index(void) {
@@ -162,5 +154,12 @@ int CLinux_file_system(int file, uint64_t *type, uint64_t *flags) {
     if (fstatfs(file, &status) < 0) return -1;
     *type = (uint64_t)status.f_type & 0xffffffff;
     *flags = status.f_flags;
+    return 0;
+}
+int CLinux_peer_user(int socket, uint32_t *uid) {
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
+    *uid = credentials.uid;
     return 0;
 }

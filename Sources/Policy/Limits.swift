@@ -65,9 +65,9 @@ package enum Limits {
     /// Seconds in which a server that starts for the first time must have shown a sign of life.
     package static let serverStart: UInt64 = 120
 
-    /// Inodes whose invalidation in the kernel's page cache is pending, at most; when there are
-    /// more the oldest is done first, and whoever adds one waits.
-    package static let invalidations = 65536
+    /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending once,
+    /// so there are no more than inodes in memory.
+    package static let invalidations = inodes
 
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10

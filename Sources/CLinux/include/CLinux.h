@@ -71,9 +71,6 @@ void CLinux_set_thread_word(int value);
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
 
-/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
-int CLinux_peer_user(int socket, uint32_t *uid);
-
 /// A number of the calling thread's own, given out in the order of the first call: an index into
 /// tables that have a place for each thread.
 unsigned CLinux_thread_index(void);
@@ -86,3 +83,5 @@ int CLinux_change_mode(int file, uint32_t mode);
 extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
 /// f_type and f_flags of fstatfs(2).
 int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
+/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
+int CLinux_peer_user(int socket, uint32_t *uid);

@@ -10,6 +10,7 @@ package struct OperationCode: Equatable, Sendable {
     static let interrupt = OperationCode(36)
     static let destroy = OperationCode(38)
     static let batchForget = OperationCode(42)
+    static let temporary = OperationCode(51)
 
     /// Names by number, as the kernel's header has them, in lower case; nil for a number that is
     /// not known.
@@ -51,13 +52,16 @@ package struct OperationCode: Equatable, Sendable {
     @inline(__always)
     var alwaysWaits: Bool { isIn(Self.waiting) }
 
-    private static let waiting =
-        mutating | bits(18, 20, 29, 30, 46, 50)
+    private static let waiting = mutating | bits(18, 20, 29, 30, 46, 50)
 
     /// May be answered from memory while the datastore is silent.
     var mayBeAnsweredFromMemory: Bool { isIn(Self.fromMemory) }
 
     private static let fromMemory = bits(1, 3, 5, 14, 15, 17, 22, 23, 25, 27, 28, 34, 44)
+
+    /// Is the transport's own business.
+    @inline(__always)
+    var isSpecial: Bool { self == .interrupt || self == .destroy }
 
     /// Has no reply at all.
     @inline(__always)

@@ -93,7 +93,7 @@ package func sendRaw(
     let size = MemoryLayout<fuse_out_header>.size
     header.pointee.len = UInt32(size + bytes)
     header.pointee.error = 0
-    header.pointee.unique = context.slot.header.pointee.unique
+    header.pointee.unique = context.slot.unique
     vectors[0] = iovec(iov_base: header, iov_len: size)
     _ = Replies.send(context, vectors, count: count + 1)
     fuse_reply_none(request)

@@ -56,6 +56,13 @@ package struct Slot: BitwiseCopyable, @unchecked Sendable {
         UnsafePointer(request.assumingMemoryBound(to: fuse_in_header.self))
     }
 
+    /// What the request asks for.
+    @inline(__always)
+    var operation: OperationCode { OperationCode(header.pointee.opcode) }
+
+    /// The kernel's number of the request.
+    var unique: UInt64 { header.pointee.unique }
+
     /// Takes on to answer the request. False when somebody else has: then nothing may be sent.
     @inline(__always)
     func claimAnswer() -> Bool {
