@@ -82,6 +82,7 @@ let package = Package(
 
         // MARK: - Tests
 
+        .target(name: "CPosix", path: "Tests/CPosix"),
         .target(
             name: "TestSupport", dependencies: ["CLinux", "Syscalls"], path: "Tests/TestSupport",
             swiftSettings: strict),
@@ -118,7 +119,8 @@ let package = Package(
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "Syscalls", "TestSupport", "forebay", "forebay-server", "test-datastore",
+                "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
+                "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),

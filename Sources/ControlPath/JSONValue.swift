@@ -36,6 +36,21 @@ package indirect enum JSONValue: Equatable, Sendable {
         return UInt64(text)
     }
 
+    /// The value as JSON, on one line.
+    package var json: String {
+        switch self {
+        case .object(let members):
+            var writer = JSONWriter()
+            for member in members { writer.add(member.key, json: member.value.json) }
+            return writer.finish()
+        case .list(let values): return "[" + values.map(\.json).joined(separator: ",") + "]"
+        case .text(let text): return JSONWriter.quoted(text)
+        case .number(let text): return text
+        case .flag(let flag): return flag ? "true" : "false"
+        case .null: return "null"
+        }
+    }
+
     package static func == (left: JSONValue, right: JSONValue) -> Bool {
         switch (left, right) {
         case (.object(let one), .object(let other)):
