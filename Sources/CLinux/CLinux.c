@@ -175,10 +175,3 @@ int CLinux_setxattr(const char *path, const char *name, const void *value, size_
     return setxattr(path, name, value, size, flags);
 }
 int CLinux_removexattr(const char *path, const char *name) { return removexattr(path, name); }
-int CLinux_peer_user(int socket, uint32_t *uid) {
-    struct ucred credentials;
-    socklen_t size = sizeof(credentials);
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
-    *uid = credentials.uid;
-    return 0;
-}

@@ -92,5 +92,3 @@ ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t 
 ssize_t CLinux_listxattr(const char *path, char *names, size_t size);
 int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags);
 int CLinux_removexattr(const char *path, const char *name);
-/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
-int CLinux_peer_user(int socket, uint32_t *uid);
