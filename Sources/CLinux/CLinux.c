@@ -177,6 +177,7 @@ int CLinux_setxattr(const char *path, const char *name, const void *value, size_
 }
 int CLinux_removexattr(const char *path, const char *name) { return removexattr(path, name); }
 
+
 int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
                  const char *data) {
     return mount(source, target, type, flags, data);

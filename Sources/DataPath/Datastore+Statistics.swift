@@ -32,6 +32,9 @@ extension Datastore {
         return blocks
     }
 
+    /// True for the root of the mount, which stands for the whole datastore.
+    package func isRoot(_ node: NodeID) -> Bool { node == .root }
+
     /// What only the whole datastore has.
     package func report() -> DatastoreReport {
         let statistics = tier.statistics

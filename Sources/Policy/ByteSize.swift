@@ -41,7 +41,7 @@ package enum ByteSize {
         for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")]
         where bytes >> UInt64(shift) > 0 {
             let whole = bytes >> UInt64(shift)
-            let tenths = (bytes & ((1 << UInt64(shift)) - 1)) * 10 >> UInt64(shift)
+            let tenths = ((bytes & ((1 << UInt64(shift)) - 1)) * 10) >> UInt64(shift)
             return "\(whole).\(tenths) \(unit)"
         }
         return "\(bytes) B"

@@ -179,7 +179,8 @@ package struct MountOptionsParser {
         }
         if result.state.isEmpty { result.state = "/var/lib/forebay/\(result.name)" }
         if !hasRAM {
-            result.ram = Int(max(Limits.minimumRAM, min(memory / 8, Limits.defaultRAM)))
+            let eighth = memory / 8 / (1 << 20) * (1 << 20)
+            result.ram = Int(max(Limits.minimumRAM, min(eighth, Limits.defaultRAM)))
         }
         result.readOnly = result.mountFlags & MountFlags.readOnly != 0
         return result

@@ -24,7 +24,7 @@ struct Forebay: ParsableCommand {
         guard !arguments.isEmpty else { throw .usage("usage", "no command is given", hint: help) }
         let parsed: any ParsableCommand
         do {
-            parsed = try parseAsRoot(arguments)
+            parsed = try parseAsRoot(separated(arguments))
         } catch {
             if exitCode(for: error) == .success {
                 print(fullMessage(for: error))
@@ -43,6 +43,15 @@ struct Forebay: ParsableCommand {
             return
         }
         try command.execute()
+    }
+
+    /// `-oOPTIONS` as two arguments, as mount(8) takes it too.
+    private static func separated(_ arguments: [String]) -> [String] {
+        let end = arguments.firstIndex(of: "--") ?? arguments.count
+        return arguments[..<end].flatMap { argument in
+            argument.hasPrefix("-o") && argument.count > 2
+                ? ["-o", String(argument.dropFirst(2))] : [argument]
+        } + arguments[end...]
     }
 
     private static func oneLine(_ text: String) -> String {

@@ -14,8 +14,8 @@ struct MountCommand: Command {
     var mountpoint: String
 
     @Option(
-        name: .customShort("o", allowingJoined: true), parsing: .unconditionalSingleValue,
-        help: "Mount options, separated by commas.")
+        name: .customShort("o"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("Mount options, separated by commas.", valueName: "options"))
     var options: [String] = []
 
     @Flag(help: "Stay until the mount is gone; for service managers.")

@@ -51,8 +51,8 @@ struct PreflightCommand: Command {
     var mountpoint: String
 
     @Option(
-        name: .customShort("o", allowingJoined: true), parsing: .unconditionalSingleValue,
-        help: "Mount options, separated by commas.")
+        name: .customShort("o"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("Mount options, separated by commas.", valueName: "options"))
     var options: [String] = []
 
     @Flag(help: "Print one JSON object.")
