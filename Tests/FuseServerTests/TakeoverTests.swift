@@ -46,7 +46,8 @@ import TestSupport
     @Test func receivedRequestsAreDoneAgain() throws {
         let (mount, slots) = try deadMount()
         place(FakeKernel.request(10, unique: 40, node: 201, name), in: slots.slot(0))
-        place(FakeKernel.request(10, unique: 42, node: 202, name), in: slots.slot(13), started: false)
+        let queued = FakeKernel.request(10, unique: 42, node: 202, name)
+        place(queued, in: slots.slot(13), started: false)
         try mount.serve(table(), predecessor: .other) { _ in
             let replies = [mount.kernel.receive(), mount.kernel.receive()]
             #expect(Set(replies.compactMap { $0?.unique }) == [40, 42])

@@ -75,12 +75,13 @@ import TestSupport
         }
         let mount = try FakeMount(format: SlotFormat(large: 5, medium: 1, small: 3))
         try mount.serve(table, workers: 2) { _ in
-            for unique in 1...3 as ClosedRange<UInt64> {
-                mount.kernel.send(3, unique: unique * 2 + 10, node: 5, Array(repeating: 0, count: 16))
+            let argument = [UInt8](repeating: 0, count: 16)
+            for unique in [12, 14, 16] as [UInt64] {
+                mount.kernel.send(3, unique: unique, node: 5, argument)
             }
             Gates.awaitEntry(101, count: 2)
             for unique in 100...120 as ClosedRange<UInt64> {
-                mount.kernel.send(3, unique: unique * 2, Array(repeating: 0, count: 16))
+                mount.kernel.send(3, unique: unique * 2, argument)
                 #expect(mount.kernel.receive()?.unique == unique * 2)
             }
             Gates.open(101)
@@ -173,7 +174,8 @@ import TestSupport
     @Test func writesOfEverySizeArrive() throws {
         var table = fuse_lowlevel_ops()
         table.write = { request, _, bytes, size, _, _ in
-            let sum = UnsafeRawBufferPointer(start: bytes, count: size).reduce(0) { $0 &+ UInt64($1) }
+            let data = UnsafeRawBufferPointer(start: bytes, count: size)
+            let sum = data.reduce(0) { $0 &+ UInt64($1) }
             fuse_reply_write(request, Int(sum % 1_000_003))
         }
         let mount = try FakeMount()
