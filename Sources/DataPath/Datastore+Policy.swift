@@ -104,5 +104,7 @@ extension Datastore {
             dropMap(inode)
             invalidateKernel(inode.node)
         }
+        // Contents that other files may share leave by eviction; all of them leave at once.
+        if node == .root { tier.evictAll() }
     }
 }
