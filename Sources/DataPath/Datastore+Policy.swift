@@ -1,5 +1,6 @@
 import Passthrough
 import Policy
+import ReadCache
 import Synchronization
 import Syscalls
 
