@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -175,3 +176,12 @@ int CLinux_setxattr(const char *path, const char *name, const void *value, size_
     return setxattr(path, name, value, size, flags);
 }
 int CLinux_removexattr(const char *path, const char *name) { return removexattr(path, name); }
+
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data) {
+    return mount(source, target, type, flags, data);
+}
+int CLinux_unmount(const char *target, int flags) { return umount2(target, flags); }
+int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
+const int CLinux_MNT_DETACH = MNT_DETACH;

@@ -92,3 +92,10 @@ ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t 
 ssize_t CLinux_listxattr(const char *path, char *names, size_t size);
 int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags);
 int CLinux_removexattr(const char *path, const char *name);
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data);
+int CLinux_unmount(const char *target, int flags);
+/// fcntl(F_DUPFD_CLOEXEC): a copy whose number is at least `least`.
+int CLinux_dup_above(int file, int least);
+extern const int CLinux_MNT_DETACH;

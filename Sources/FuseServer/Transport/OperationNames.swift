@@ -10,6 +10,7 @@ package struct OperationCode: Equatable, Sendable {
     static let interrupt = OperationCode(36)
     static let destroy = OperationCode(38)
     static let batchForget = OperationCode(42)
+    static let temporary = OperationCode(51)
 
     /// Names by number, as the kernel's header has them, in lower case; nil for a number that is
     /// not known.

@@ -170,3 +170,18 @@ extension RequestSlots {
         return length <= UInt64(SlotFormat.initCapacity) ? Int(length) : 0
     }
 }
+
+// MARK: - Counters
+
+extension RequestSlots {
+    /// Requests from the kernel since the mount, by their names; those that never came are left
+    /// out.
+    package func requestCounts() -> [(name: String, count: UInt64)] {
+        (0..<CounterWord.opcodeCount).compactMap { number in
+            let count = counter(CounterWord.opcodes + number).pointee.load(ordering: .relaxed)
+            guard count > 0 else { return nil }
+            let operation = OperationCode(UInt32(number))
+            return (operation.name ?? "opcode_\(number)", count)
+        }
+    }
+}

@@ -139,9 +139,13 @@ package final class Session: @unchecked Sendable {
         }
     }
 
-    /// Gives a request to libfuse, which calls the operation on this thread.
+    /// Gives a request to libfuse, which calls the operation on this thread. The one that libfuse
+    /// does not know is called here.
     @inline(__always)
     func process(_ context: RequestContext) {
+        if context.opcode == OperationCode.temporary.rawValue {
+            return Operations.makeTemporary(context)
+        }
         var buffer = fuse_buf()
         buffer.mem = context.slot.request
         buffer.size = context.length
