@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef PR_SET_IO_FLUSHER
@@ -119,3 +120,38 @@ int CLinux_thread_word(void) { return thread_word; }
 void CLinux_set_thread_word(int value) { thread_word = value; }
 void *CLinux_thread_pointer(void) { return thread_pointer; }
 void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
+
+static unsigned thread_count;
+static __thread unsigned thread_number;
+unsigned CLinux_thread_index(void) {
+    if (thread_number == 0) thread_number = __atomic_add_fetch(&thread_count, 1, __ATOMIC_RELAXED);
+    return thread_number - 1;
+}
+int CLinux_dup(int file) { return fcntl(file, F_DUPFD_CLOEXEC, 0); }
+ssize_t CLinux_read_link(int file, char *buffer, size_t size) {
+    return readlinkat(file, "", buffer, size);
+}
+int CLinux_link(int file, int directory, const char *name) {
+    return linkat(file, "", directory, name, AT_EMPTY_PATH);
+}
+const int64_t CLinux_UTIME_NOW = UTIME_NOW, CLinux_UTIME_OMIT = UTIME_OMIT;
+int CLinux_set_times(int file, const int64_t *seconds, const int64_t *nanoseconds) {
+    struct timespec times[2] = {{seconds[0], nanoseconds[0]}, {seconds[1], nanoseconds[1]}};
+    return utimensat(file, "", times, AT_EMPTY_PATH);
+}
+int CLinux_change_owner(int file, uint32_t uid, uint32_t gid) {
+    return fchownat(file, "", uid, gid, AT_EMPTY_PATH);
+}
+/// fchmod(2) refuses descriptors opened with O_PATH, so the way leads through /proc.
+int CLinux_change_mode(int file, uint32_t mode) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    return chmod(path, mode);
+}
+int CLinux_file_system(int file, uint64_t *type, uint64_t *flags) {
+    struct statfs status;
+    if (fstatfs(file, &status) < 0) return -1;
+    *type = (uint64_t)status.f_type & 0xffffffff;
+    *flags = status.f_flags;
+    return 0;
+}

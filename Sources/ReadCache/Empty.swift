@@ -1,1 +1,4 @@
-// filled by its first type
+package struct ReadLease: ~Copyable {
+    package init() {}
+    package mutating func release() {}
+}

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+// The C library's own Swift module leaves extended attributes out.
+#include <sys/xattr.h>
 
 /// What statx(2) tells of a file; times in seconds and nanoseconds, `blocks` in 512-byte units.
 struct CLinux_attributes {
@@ -70,3 +72,16 @@ void CLinux_set_thread_word(int value);
 /// A pointer of the calling thread's own: the request that it works on.
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
+
+/// A number of the calling thread's own, given out in the order of the first call: an index into
+/// tables that have a place for each thread.
+unsigned CLinux_thread_index(void);
+int CLinux_dup(int file);
+ssize_t CLinux_read_link(int file, char *buffer, size_t size);
+int CLinux_link(int file, int directory, const char *name);
+int CLinux_set_times(int file, const int64_t *seconds, const int64_t *nanoseconds);
+int CLinux_change_owner(int file, uint32_t uid, uint32_t gid);
+int CLinux_change_mode(int file, uint32_t mode);
+extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
+/// f_type and f_flags of fstatfs(2).
+int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
