@@ -1,3 +1,4 @@
+import CLinux
 import DataPath
 import Glibc
 import Passthrough
@@ -92,12 +93,33 @@ extension Request {
         at place: Place, _ make: (Datastore, _ mayExist: Bool) throws(Errno) -> Entry
     ) throws(Errno) -> Entry {
         try once(at: place) { (before, isRepeat) throws(Errno) in
-            let mayExist = isRepeat && before.source == 0
+            guard isRepeat, before.source == 0 else { return try make(datastore, false) }
+            let entry: Entry
             do throws(Errno) {
-                return try make(datastore, mayExist)
-            } catch .exists where mayExist {
-                return try datastore.lookup(parent: place.parent, name: place.name)
+                entry = try make(datastore, true)
+            } catch .exists {
+                entry = try datastore.lookup(parent: place.parent, name: place.name)
             }
+            try handOver(entry, in: place.parent)
+            return try datastore.lookup(parent: place.parent, name: place.name)
+        }
+    }
+
+    /// Gives a file that the first attempt made to the caller, if it ended between the two. In a
+    /// folder with the set-group-ID bit the group stays.
+    private func handOver(_ entry: Entry, in folder: NodeID) throws(Errno) {
+        let attributes = entry.attributes
+        guard attributes.uid == 0, caller.uid != 0 else { return }
+        let inheritsGroup = try datastore.attributes(folder).mode & S_ISGID != 0
+        var change = AttributeChange()
+        change.uid = caller.uid
+        if !inheritsGroup { change.gid = caller.gid }
+        let changed = try datastore.setAttributes(entry.node, change)
+        // A change of owner takes the set-ID bits of a file away.
+        if attributes.mode & S_IFMT == S_IFREG, changed.mode != attributes.mode {
+            var back = AttributeChange()
+            back.mode = attributes.mode & 0o7777
+            _ = try datastore.setAttributes(entry.node, back)
         }
     }
 
