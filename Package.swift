@@ -107,7 +107,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ControlPathTests",
-            dependencies: ["ControlPath", "DataPath", "Policy", "Syscalls", "TestSupport"],
+            dependencies: [
+                "ControlPath", "DataPath", "Passthrough", "Policy", "Syscalls", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "FuseServerTests",

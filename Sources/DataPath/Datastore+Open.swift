@@ -91,8 +91,12 @@ extension Datastore {
             try call { CLinux_syncfs(backing.root.descriptor) }
         }
         for changed in inodes.all() where changed.isRegular {
-            if changed.state.withLock({ $0.isUnsynced }) {
+            guard changed.state.withLock({ $0.isUnsynced }) else { continue }
+            do throws(Errno) {
                 try sync(changed.node, dataOnly: false)
+            } catch {
+                // A file that is gone has nothing left to lose.
+                guard error == .stale else { throw error }
             }
         }
     }

@@ -1,5 +1,6 @@
 import Passthrough
 import Policy
+import ReadCache
 import Synchronization
 import Syscalls
 
@@ -104,5 +105,7 @@ extension Datastore {
             dropMap(inode)
             invalidateKernel(inode.node)
         }
+        // Contents that other files may share leave by eviction; all of them leave at once.
+        if node == .root { tier.evictAll() }
     }
 }

@@ -232,8 +232,10 @@ extension Datastore {
             }
             count(inode, .backendReads, 1)
             count(inode, .backendReadBytes, UInt64(read))
-            if read == 0 { break }
             done += read
+            // A short read at the end of the file needs no second one to say so.
+            let isAtEnd = offset + UInt64(done) >= inode.size.load(ordering: .relaxed)
+            if read == 0 || isAtEnd { break }
         }
         // What we keep ourselves need not stay in the kernel's cache as well.
         _ = CLinux_drop_page_cache(file.descriptor, Int64(offset), Int64(length))

@@ -6,9 +6,9 @@ struct DeadFiles: BitwiseCopyable, @unchecked Sendable {
     private let slots: UnsafeMutablePointer<Atomic<UInt32>>
     private let counter: UnsafeMutablePointer<Atomic<Int>>
 
-    private static let count = 1024
+    private static let count = 256
     /// Files after which all shards are swept, so that the set can be emptied.
-    static let limit = 512
+    static let limit = 128
 
     static var bytes: Int {
         Arena.bytes(Atomic<UInt32>.self, count) + Arena.bytes(Atomic<Int>.self, 1)

@@ -34,14 +34,14 @@ struct Eviction {
             guard let id = fromSmall ? small.pop(contents) : main.pop(contents) else { return nil }
             let word = contents.word(id)
             if word.isKept {
-                keep(id, word, frames: frames)
+                keep(id, word, frames: frames, fromSmall: fromSmall)
             } else if word.pins != 0 {
                 requeue(id, small: fromSmall)
             } else if patient && word.frequency >= (fromSmall ? Eviction.promotion : 1) {
                 let frequency = fromSmall ? 0 : word.frequency - 1
                 let next = ContentWord(
                     generation: word.generation, state: .live, frequency: frequency)
-                // A word that changed meanwhile was hit: as good as the hit that was to be forgotten.
+                // A word that changed meanwhile was hit: no harm if that hit counts as well.
                 _ = contents.change(id, from: word, to: next)
                 main.push(id, contents)
             } else if contents.change(
@@ -60,12 +60,14 @@ struct Eviction {
     }
 
     /// Contents to keep may take half of the frames; the mark of those beyond is taken off.
-    private mutating func keep(_ id: UInt32, _ word: ContentWord, frames: Int) {
+    private mutating func keep(
+        _ id: UInt32, _ word: ContentWord, frames: Int, fromSmall: Bool
+    ) {
         if kept.count < frames / 2 {
             kept.push(id, contents)
         } else {
             contents.setKept(id, generation: word.generation, false)
-            main.push(id, contents)
+            requeue(id, small: fromSmall)
         }
     }
 
@@ -78,7 +80,7 @@ struct Eviction {
                 kept.push(id, contents)
             } else {
                 contents.setKept(id, generation: word.generation, false)
-                main.push(id, contents)
+                small.push(id, contents)
             }
         }
     }

@@ -2,8 +2,8 @@ import CHash
 import Syscalls
 
 /// What stands for the contents of a block: 128 bits of a keyed cryptographic hash. Two blocks with
-/// the same fingerprint are taken for the same, so a guest must not be able to craft one: the key is
-/// secret.
+/// the same fingerprint are taken for the same, so a guest must not be able to craft one: the key
+/// is secret.
 struct Fingerprint: BitwiseCopyable, Equatable, Sendable {
     var high: UInt64 = 0
     var low: UInt64 = 0
@@ -31,8 +31,8 @@ struct FingerprintKey: Sendable {
     }
 }
 
-/// A permutation of the 64-bit numbers that spreads neighbours evenly (the finalizer of SplitMix64),
-/// so that hash tables can keep the spread number in place of the key and still be exact.
+/// A permutation of the 64-bit numbers that spreads neighbours evenly (the finalizer of
+/// SplitMix64), so that hash tables can keep the spread number in place of the key and be exact.
 @inline(__always)
 func spread(_ number: UInt64) -> UInt64 {
     var value = number

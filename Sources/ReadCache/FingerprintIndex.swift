@@ -7,6 +7,7 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
     private let heads: UnsafeMutablePointer<UInt32>
     private let buckets: Int
     private let locks: LockArray
+    private let generations: UInt32
 
     /// What became of a content that was offered.
     enum Publication {
@@ -27,11 +28,12 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
         Arena.bytes(UInt32.self, buckets(contents)) + LockArray.bytes(locks)
     }
 
-    init(_ arena: inout Arena, contents: ContentTable, locks: Int) {
+    init(_ arena: inout Arena, contents: ContentTable, geometry: TierGeometry) {
         self.contents = contents
+        generations = geometry.generations
         buckets = FingerprintIndex.buckets(contents.count)
         heads = arena.take(UInt32.self, buckets)
-        self.locks = LockArray(&arena, locks)
+        self.locks = LockArray(&arena, geometry.indexLocks)
     }
 
     func destroy() { locks.destroy() }
@@ -118,7 +120,7 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
             if previous != 0 { contents.chains[Int(previous)] = next }
         }
         contents.chains[Int(id)] = 0
-        let generation = (contents.word(id).generation &+ 1) % ContentWord.generations
+        let generation = (contents.word(id).generation &+ 1) % generations
         contents.setWord(id, ContentWord(generation: generation, state: .free))
     }
 }

@@ -31,10 +31,15 @@ package final class MemoryTier: @unchecked Sendable {
 
     /// `budget`: bytes of frames and bookkeeping together, at least 1 MiB. `framesDescriptor`: a
     /// memfd of at least `budget` bytes, which stays the caller's; nil makes one. `key`: 64 secret
-    /// bytes for the fingerprints. Throws EINVAL for unusable arguments, ENOMEM.
-    package init(budget: Int, framesDescriptor: Int32?, key bytes: [UInt8]) throws(Errno) {
+    /// bytes for the fingerprints. `generations`: lets tests see ids used again soon.
+    /// Throws EINVAL for unusable arguments, ENOMEM.
+    package init(
+        budget: Int, framesDescriptor: Int32?, key bytes: [UInt8], generations: UInt32 = 1 << 12
+    ) throws(Errno) {
         key = try FingerprintKey(bytes)
-        guard let geometry = TierGeometry(budget: budget) else { throw Errno.invalid }
+        guard let geometry = TierGeometry(budget: budget, generations: generations) else {
+            throw Errno.invalid
+        }
         self.geometry = geometry
         let owned =
             framesDescriptor == nil
@@ -56,7 +61,7 @@ package final class MemoryTier: @unchecked Sendable {
 
         zeroPage = UnsafeRawPointer(arena.take(UInt8.self, 4096))
         contents = ContentTable(&arena, count: geometry.contents)
-        index = FingerprintIndex(&arena, contents: contents, locks: geometry.indexLocks)
+        index = FingerprintIndex(&arena, contents: contents, geometry: geometry)
         stripes = WriteStripes(&arena, count: geometry.stripes)
         fileStripes = WriteStripes(&arena, count: geometry.stripes)
         let secret = key.fingerprint(zeroPage).low
@@ -135,11 +140,17 @@ package final class MemoryTier: @unchecked Sendable {
         return body(&pool.pointee)
     }
 
-    /// An id of the caller's own with a frame; nil when readers hold everything.
-    func takeFrame() -> UInt32? {
+    /// Gives every frame back that no reader holds, as when all that is cached is to be forgotten.
+    package func evictAll() {
+        while let id = takeFrame(evicting: true) { withPool { $0.putBack(id) } }
+    }
+
+    /// An id of the caller's own with a frame, a free one first unless `evicting`; nil when readers
+    /// hold everything.
+    func takeFrame(evicting: Bool = false) -> UInt32? {
         let grant = withPool { pool -> FramePool.Grant? in
             let before = pool.evictions
-            let grant = pool.take()
+            let grant = evicting ? pool.evict() : pool.take()
             if pool.evictions != before { purgeInTurn(pool.evictions) }
             return grant
         }
@@ -154,8 +165,8 @@ package final class MemoryTier: @unchecked Sendable {
     }
 
     /// Visits all map shards before any id can have gone through half of the generations: an id
-    /// becomes free only by passing the ring of ghosts, so at most once for as many evictions as the
-    /// ring has places. Under the eviction lock, so that no eviction gets ahead of it.
+    /// becomes free only by passing the ring of ghosts, so at most once for as many evictions as
+    /// the ring has places. Under the eviction lock, so that no eviction gets ahead of it.
     private func purgeInTurn(_ evictions: UInt64) {
         let interval = geometry.purgeInterval
         if evictions % interval == 0 {

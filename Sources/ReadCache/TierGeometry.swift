@@ -1,8 +1,8 @@
 import Policy
 
 /// How a budget is divided. The bookkeeping of a frame of distinct contents is, in bytes:
-/// 32 of content table, 2 of index and 0.5 of ring for each of 1 1/8 contents (an eighth of them
-/// ghosts), and for as many map entries of 16 bytes at a load of 0.75 to 0.92 at most 24: below 64.
+/// for each of its 1.1 contents (a tenth are ghosts) 32 of content table, 2 of index and a map
+/// entry of 16 at a load of 0.75 to 0.92; 0.4 of ring. In all 57 to 62.
 struct TierGeometry: Sendable {
     let budget: Int
     let frames: Int
@@ -12,17 +12,21 @@ struct TierGeometry: Sendable {
     let indexLocks: Int
     /// Evictions after which the next map shard is purged.
     let purgeInterval: UInt64
+    /// Generations that an id goes through before it starts again; at least 4.
+    let generations: UInt32
 
     /// Bytes of bookkeeping that a frame has from the start, and of map that it will have.
     private static let frameBookkeeping = 62
 
     /// Nil for a budget below 1 MiB or beyond what 32-bit ids can name.
-    init?(budget: Int, generations: UInt32 = ContentWord.generations) {
+    init?(budget: Int, generations: UInt32) {
         guard budget >= 1 << 20, budget <= 1 << 43 else { return nil }
+        guard 4...ContentWord.generations ~= generations else { return nil }
         self.budget = budget
+        self.generations = generations
         let fixed = 16384
         frames = (budget - fixed) / (4096 + TierGeometry.frameBookkeeping)
-        ghosts = max(frames / 8, 16)
+        ghosts = max(frames / 10, 64)
         shards = TierGeometry.powerOfTwo(frames / 8192, 1...1024)
         stripes = TierGeometry.powerOfTwo(frames / 64, 64...4096)
         indexLocks = TierGeometry.powerOfTwo(frames / 1024, 4...1024)

@@ -180,6 +180,9 @@ int CPosix_limited(const char *path, uint64_t limit, int64_t offset, size_t coun
     pid_t child = fork();
     if (child == 0) {
         struct rlimit size = {limit, limit};
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGXFSZ, ignore_signal ? SIG_IGN : SIG_DFL);
         setrlimit(RLIMIT_FSIZE, &size);
         int file = open(path, O_WRONLY);
