@@ -54,8 +54,9 @@ extension Datastore {
                 }
             }
         }
-        // A truncation has done it already.
-        if change.killSetID, change.size == nil { try clearSetID(file) }
+        // A truncation has done it already; a change of owner does it by itself.
+        let isAlone = change.size == nil && change.uid == nil && change.gid == nil
+        if change.killSetID, isAlone { try clearSetID(file) }
         if let mode = change.mode {
             try backing.ask { () throws(Errno) in
                 try call { CLinux_change_mode(file.descriptor, mode & 0o7777) }
