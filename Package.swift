@@ -82,6 +82,7 @@ let package = Package(
 
         // MARK: - Tests
 
+        .target(name: "CPosix", path: "Tests/CPosix"),
         .target(
             name: "TestSupport", dependencies: ["CLinux", "Syscalls"], path: "Tests/TestSupport",
             swiftSettings: strict),
@@ -106,18 +107,22 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ControlPathTests",
-            dependencies: ["ControlPath", "DataPath", "Policy", "Syscalls", "TestSupport"],
+            dependencies: [
+                "ControlPath", "DataPath", "Passthrough", "Policy", "Syscalls", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "FuseServerTests",
             dependencies: [
-                "FuseServer", "DataPath", "Policy", "Syscalls", "CLinux", "TestSupport",
+                "FuseServer", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
+                "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "Syscalls", "TestSupport", "forebay", "forebay-server", "test-datastore",
+                "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
+                "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),

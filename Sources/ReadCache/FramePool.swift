@@ -59,7 +59,7 @@ struct FramePool {
     }
 
     /// A content becomes a ghost; its frame goes to a bare id or to the one of the oldest ghost.
-    private mutating func evict() -> Grant? {
+    mutating func evict() -> Grant? {
         guard let (carrier, mustRemove) = takeBare() else { return nil }
         guard let victim = eviction.victim(frames: allowed) else {
             return Grant(id: carrier, frame: nil, mustRemove: mustRemove)

@@ -140,11 +140,17 @@ package final class MemoryTier: @unchecked Sendable {
         return body(&pool.pointee)
     }
 
-    /// An id of the caller's own with a frame; nil when readers hold everything.
-    func takeFrame() -> UInt32? {
+    /// Gives every frame back that no reader holds, as when all that is cached is to be forgotten.
+    package func evictAll() {
+        while let id = takeFrame(evicting: true) { withPool { $0.putBack(id) } }
+    }
+
+    /// An id of the caller's own with a frame, a free one first unless `evicting`; nil when readers
+    /// hold everything.
+    func takeFrame(evicting: Bool = false) -> UInt32? {
         let grant = withPool { pool -> FramePool.Grant? in
             let before = pool.evictions
-            let grant = pool.take()
+            let grant = evicting ? pool.evict() : pool.take()
             if pool.evictions != before { purgeInTurn(pool.evictions) }
             return grant
         }

@@ -1,0 +1,113 @@
+import CLinux
+import Glibc
+import Passthrough
+import Policy
+import ReadCache
+import Synchronization
+import Syscalls
+
+/// The accelerated datastore: every operation that a client can ask for, put together from the
+/// datastore itself, the identity of its files and the read cache.
+///
+/// Every operation runs on the calling thread. On a thread that may not wait (`WaitMode`) what is in
+/// memory is answered, and whatever needs the datastore throws `Errno.mustWait`. The operations are
+/// in extensions by theme: `Datastore+Read.swift` and its siblings.
+///
+/// Lock order: range locks of one inode, then shards of the cache; an inode's state is a leaf.
+package final class Datastore: Sendable {
+    let options: MountOptions
+    let backing: Backing
+    let identity: IdentityStore
+    let inodes: InodeTable
+    let descriptors = DescriptorCache()
+    let tier: MemoryTier
+    let fills = FillTable()
+    let names = NameCache()
+    let counters: Counters
+    let root: Inode
+    /// Grows with every change that can alter an inherited policy.
+    let policyEpoch = Atomic<UInt64>(1)
+    /// True when every file has been in the identity table at least once.
+    let isTreeKnown: Atomic<Bool>
+    let isClosing = Atomic<Bool>(false)
+    /// Open files to be closed by a thread that may wait for it.
+    let closing = Condition<[BackingFile]>([])
+    private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
+
+    /// Opens the datastore of `options`.
+    ///
+    /// - Parameters:
+    ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
+    ///     makes one.
+    ///   - counterWords: at least 64 words that outlive the server, or nil.
+    /// - Throws: what opening the backing folder or mapping the frames answers.
+    package init(
+        options: MountOptions, framesDescriptor: Int32?,
+        counters counterWords: UnsafeMutablePointer<UInt64>?
+    ) throws(Errno) {
+        self.options = options
+        let backing = try Backing(path: options.backing)
+        if !backing.hasHandles {
+            SystemLog.warning(
+                "\(options.backing) has no file handles: files are found again by their path, and a "
+                    + "client's handle of a file renamed elsewhere turns stale at a restart")
+        }
+        let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        let tier = try MemoryTier(
+            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+        let root = Inode(
+            node: .root, handle: backing.rootHandle, type: S_IFDIR,
+            blockMap: tier.newFile().rawValue)
+        let inodes = InodeTable(onEviction: Self.keepCounts)
+        self.backing = backing
+        self.identity = identity
+        self.tier = tier
+        self.inodes = inodes
+        self.root = inodes.findOrInsert(.root) { root }
+        counters = counterWords.map { Counters(shared: $0) } ?? Counters()
+        isTreeKnown = Atomic(identity.wasComplete)
+        WaitMode.set(mayWait: true)
+        _ = try sample(self.root, forced: false)
+        try startUpkeep()
+    }
+
+    /// What an inode counted goes to its folder when the inode leaves memory.
+    private static let keepCounts: @Sendable (Inode) -> Void = { _ in }
+
+    /// Seconds that a client may believe attributes and names.
+    package var attributeTimeout: Double { options.attributeTimeout }
+
+    /// Receives the node ids whose pages the kernel must drop; set once, before serving.
+    package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
+        invalidation.withLock { $0 = body }
+    }
+
+    /// Makes the kernel drop what it has cached of a file.
+    func invalidateKernel(_ node: NodeID) {
+        let body = invalidation.withLock { $0 }
+        body?(node)
+    }
+
+    /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
+    /// is away, so that waiting requests do not use up the threads that serve cached data.
+    package func waitLimit() -> UInt64 {
+        let limit = UInt64(options.backendTimeout * 1e9)
+        return backing.health.isAway ? min(limit, .seconds(1)) : limit
+    }
+
+    /// True while the datastore answers nothing; to be asked a few times a second.
+    package func datastoreIsSilent() -> Bool { backing.health.refresh() }
+
+    /// Adds to a file's counter and to the datastore's.
+    @inline(__always)
+    func count(_ inode: Inode, _ counter: Counter, _ amount: UInt64) {
+        inode.counters.add(counter, amount)
+        counters.add(counter, amount)
+    }
+
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait.
+    func beginMutation() throws(Errno) {
+        if options.readOnly { throw .readOnly }
+        guard WaitMode.mayWait else { throw .mustWait }
+    }
+}

@@ -1,0 +1,101 @@
+import CLinux
+import Glibc
+import Syscalls
+
+/// The folder of the datastore, and how its files are opened.
+package final class Backing: Sendable {
+    package let root: BackingFile
+    package let rootHandle: FileHandle
+    /// False when only paths lead to the files of this datastore.
+    package let hasHandles: Bool
+    /// True when another machine holds the data: writes are then durable only after an fsync, and
+    /// times of a write are set when it arrives there.
+    package let isNetwork: Bool
+    package let isReadOnly: Bool
+    package let health = Health()
+    /// The id of the mount that the folder is on; another one below it is refused.
+    private let mount: Int32
+
+    /// Opens the folder. Throws what open(2) or statx(2) answers.
+    package init(path: String) throws(Errno) {
+        let flags = O_RDONLY | O_DIRECTORY
+        let raw = try Descriptor(path: path, flags: flags).release()
+        root = BackingFile(owning: raw, access: .read)
+        var attributes = Attributes()
+        try call { CLinux_statx(raw, "", CLinux_AT_EMPTY_PATH, &attributes) }
+        let named = try? FileHandle.of(descriptor: raw)
+        var usable = false
+        if let named {
+            // Some file systems give handles out and cannot open them again.
+            let again = CLinux_open_by_handle(
+                raw, named.handle.bytes, UInt32(named.handle.bytes.count), named.handle.type,
+                CLinux_O_PATH | O_CLOEXEC)
+            usable = again >= 0
+            if again >= 0 { close(again) }
+        }
+        hasHandles = usable
+        mount = named?.mount ?? 0
+        rootHandle = usable ? named?.handle ?? .derived(from: attributes) : .derived(from: attributes)
+        var type: UInt64 = 0
+        var mountFlags: UInt64 = 0
+        try call { CLinux_file_system(raw, &type, &mountFlags) }
+        isNetwork = Self.networkTypes.contains(type)
+        isReadOnly = mountFlags & UInt64(ST_RDONLY) != 0
+    }
+
+    /// File system types of statfs(2) whose data is on another machine: NFS, SMB, CIFS, Ceph, 9P.
+    private static let networkTypes: Set<UInt64> = [
+        0x6969, 0xfe53_4d42, 0xff53_4d42, 0x00c3_6400, 0x0102_1997,
+    ]
+
+    /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead.
+    @inline(__always)
+    @discardableResult
+    package func ask<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+        guard WaitMode.mayWait else { throw .mustWait }
+        let index = health.begin()
+        defer { health.end(index) }
+        return try body()
+    }
+
+    /// Opens a file by its handle. ESTALE when it is gone.
+    package func open(
+        _ handle: FileHandle, _ access: Access, type: UInt32, errors: WritebackErrors?
+    ) throws(Errno) -> BackingFile {
+        let flags = Self.flags(access, type: type)
+        let raw = try ask { () throws(Errno) in
+            try call {
+                CLinux_open_by_handle(
+                    root.descriptor, handle.bytes, UInt32(handle.bytes.count), handle.type, flags)
+            }
+        }
+        return BackingFile(owning: raw, access: access, errors: errors)
+    }
+
+    /// The flags of open(2). The client's own flags play no part: O_DIRECT would ask for aligned
+    /// memory, O_APPEND would ignore offsets, O_TRUNC came as a change of size.
+    package static func flags(_ access: Access, type: UInt32) -> Int32 {
+        let common = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+        switch access {
+        case .path: return CLinux_O_PATH | O_CLOEXEC | O_NOFOLLOW
+        case .read: return (type == S_IFDIR ? O_RDONLY | O_DIRECTORY : O_RDONLY) | common
+        case .write: return O_RDWR | common
+        }
+    }
+
+    /// Finds out what an open file is. EXDEV when it is on a file system mounted below the folder.
+    package func identify(
+        descriptor: Int32
+    ) throws(Errno) -> (handle: FileHandle, attributes: Attributes) {
+        try ask { () throws(Errno) in
+            var attributes = Attributes()
+            try call { CLinux_statx(descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
+            guard hasHandles else {
+                return (.derived(from: attributes), attributes)
+            }
+            let (handle, mount) = try FileHandle.of(descriptor: descriptor)
+            if mount != self.mount { throw .crossDevice }
+            return (handle, attributes)
+        }
+    }
+}

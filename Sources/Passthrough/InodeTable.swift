@@ -1,0 +1,100 @@
+import Glibc
+import Policy
+import Synchronization
+import Syscalls
+
+/// The inodes in memory, by node id: bounded, the least recently used go first. One that was let
+/// go comes back through its handle, so its absence costs time and nothing else.
+package final class InodeTable: Sendable {
+    private struct Shard: Sendable {
+        var inodes: [UInt64: Inode] = [:]
+    }
+
+    private final class LockedShard: Sendable {
+        let state = Mutex(Shard())
+    }
+
+    private let shards: [LockedShard]
+    private let limitPerShard: Int
+    /// Called for an inode that leaves the table.
+    private let onEviction: @Sendable (Inode) -> Void
+
+    /// `limit` inodes at most, about.
+    package init(
+        limit: Int = Limits.inodes, onEviction: @escaping @Sendable (Inode) -> Void = { _ in }
+    ) {
+        shards = (0..<64).map { _ in LockedShard() }
+        limitPerShard = max(16, limit / 64)
+        self.onEviction = onEviction
+    }
+
+    private func shard(_ node: NodeID) -> LockedShard {
+        shards[Int(truncatingIfNeeded: (node.rawValue ^ node.rawValue >> 32) & 63)]
+    }
+
+    /// The inode, when it is in memory.
+    package func find(_ node: NodeID) -> Inode? {
+        let inode = shard(node).state.withLock { $0.inodes[node.rawValue] }
+        inode?.lastUse.store(Self.now(), ordering: .relaxed)
+        return inode
+    }
+
+    /// The inode in memory, or the one that `make` makes, which it then is for everybody.
+    package func findOrInsert(_ node: NodeID, make: () -> Inode) -> Inode {
+        if let inode = find(node) { return inode }
+        let fresh = make()
+        fresh.lastUse.store(Self.now(), ordering: .relaxed)
+        let (inode, evicted) = shard(node).state.withLock { shard -> (Inode, [Inode]) in
+            if let present = shard.inodes[node.rawValue] { return (present, []) }
+            let evicted =
+                shard.inodes.count >= limitPerShard ? evict(from: &shard) : []
+            shard.inodes[node.rawValue] = fresh
+            return (fresh, evicted)
+        }
+        evicted.forEach(onEviction)
+        return inode
+    }
+
+    /// Forgets an inode at once, as after its file was removed.
+    package func remove(_ node: NodeID) {
+        _ = shard(node).state.withLock { $0.inodes.removeValue(forKey: node.rawValue) }
+    }
+
+    /// Takes the oldest eighth of a full shard out, but nothing that is in use.
+    private func evict(from shard: inout Shard) -> [Inode] {
+        let ages = shard.inodes.values.map { $0.lastUse.load(ordering: .relaxed) }.sorted()
+        let threshold = ages[ages.count / 8]
+        var evicted: [Inode] = []
+        let candidates = shard.inodes.filter { entry in
+            entry.value.lastUse.load(ordering: .relaxed) <= threshold
+        }.map(\.key)
+        for key in candidates where evicted.count <= ages.count / 8 {
+            guard var inode = shard.inodes.removeValue(forKey: key) else { continue }
+            // Nobody can gain a reference while the shard is locked, so unique means unused.
+            let isIdle =
+                key != NodeID.root.rawValue
+                && isKnownUniquelyReferenced(&inode)
+                && inode.state.withLock { $0.openCount == 0 && $0.orphan == nil }
+            if isIdle {
+                evicted.append(inode)
+            } else {
+                shard.inodes[key] = inode
+            }
+        }
+        return evicted
+    }
+
+    /// Every inode in memory, as of some moment during the call.
+    package func all() -> [Inode] {
+        shards.flatMap { shard in shard.state.withLock { Array($0.inodes.values) } }
+    }
+
+    /// How many inodes are in memory.
+    package var count: Int {
+        shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.inodes.count } }
+    }
+
+    private static func now() -> UInt32 {
+        UInt32(truncatingIfNeeded: monotonicNanoseconds() >> 28)
+    }
+}
