@@ -106,6 +106,7 @@ extension Preflight {
 
     func nameInUse() -> PreflightCheck {
         let subject = "name '\(options.name)'"
+        awaitEndOfUnmounted()
         let isAnswered = try? ControlClient.request(
             "status", path: runFolder.socket(options.name), milliseconds: 1000)
         if runFolder.isTaken(options.name) || isAnswered != nil {
@@ -116,6 +117,18 @@ extension Preflight {
                 mend: "choose another with the option name=")
         }
         return .pass("name-free", subject, "is free")
+    }
+
+    /// After a plain umount(8) the processes end by themselves, a moment later: they are given
+    /// that moment, so that a mount may follow at once.
+    private func awaitEndOfUnmounted() {
+        let deadline = monotonicNanoseconds() + .seconds(3)
+        while runFolder.isTaken(options.name), monotonicNanoseconds() < deadline {
+            guard let mount = runFolder.described(options.name),
+                MountTable.current().entry(at: mount.mountpoint)?.type != "fuse.forebay"
+            else { return }
+            sleep(milliseconds: 20)
+        }
     }
 
     func statePlace() -> PreflightCheck {
