@@ -142,6 +142,12 @@ extension Preflight {
                 "state-place", subject, "is inside \(folder)",
                 mend: "choose a folder on a local disk with the option state=")
         }
+        var status = stat()
+        if stat(place, &status) != 0 || status.st_mode & S_IFMT != S_IFDIR {
+            return .fail(
+                "state-place", subject, "is not a folder",
+                mend: "choose another with the option state=")
+        }
         if Glibc.access(place, W_OK) != 0 {
             return .fail(
                 "state-place", subject, "cannot be written: \(Errno.last)",
