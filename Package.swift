@@ -107,12 +107,15 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ControlPathTests",
-            dependencies: ["ControlPath", "DataPath", "Policy", "Syscalls", "TestSupport"],
+            dependencies: [
+                "ControlPath", "DataPath", "Passthrough", "Policy", "Syscalls", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "FuseServerTests",
             dependencies: [
-                "FuseServer", "DataPath", "Policy", "Syscalls", "CLinux", "TestSupport",
+                "FuseServer", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
+                "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef PR_SET_IO_FLUSHER
@@ -121,6 +124,14 @@ void CLinux_set_thread_word(int value) { thread_word = value; }
 void *CLinux_thread_pointer(void) { return thread_pointer; }
 void CLinux_set_thread_pointer(void *pointer) { thread_pointer = pointer; }
 
+int CLinux_peer_user(int socket, uint32_t *uid) {
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -1;
+    *uid = credentials.uid;
+    return 0;
+}
+
 static unsigned thread_count;
 static __thread unsigned thread_number;
 unsigned CLinux_thread_index(void) {
@@ -155,3 +166,22 @@ int CLinux_file_system(int file, uint64_t *type, uint64_t *flags) {
     *flags = status.f_flags;
     return 0;
 }
+ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t size) {
+    return getxattr(path, name, value, size);
+}
+ssize_t CLinux_listxattr(const char *path, char *names, size_t size) {
+    return listxattr(path, names, size);
+}
+int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
+    return setxattr(path, name, value, size, flags);
+}
+int CLinux_removexattr(const char *path, const char *name) { return removexattr(path, name); }
+
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data) {
+    return mount(source, target, type, flags, data);
+}
+int CLinux_unmount(const char *target, int flags) { return umount2(target, flags); }
+int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
+const int CLinux_MNT_DETACH = MNT_DETACH;

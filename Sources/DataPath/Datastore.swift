@@ -2,63 +2,112 @@ import CLinux
 import Glibc
 import Passthrough
 import Policy
+import ReadCache
+import Synchronization
 import Syscalls
 
+/// The accelerated datastore: every operation that a client can ask for, put together from the
+/// datastore itself, the identity of its files and the read cache.
+///
+/// Every operation runs on the calling thread. On a thread that may not wait (`WaitMode`) what is in
+/// memory is answered, and whatever needs the datastore throws `Errno.mustWait`. The operations are
+/// in extensions by theme: `Datastore+Read.swift` and its siblings.
+///
+/// Lock order: range locks of one inode, then shards of the cache; an inode's state is a leaf.
 package final class Datastore: Sendable {
-    package let attributeTimeout: Double = 10
-    package init(options: MountOptions, framesDescriptor: Int32?, counters: UnsafeMutablePointer<UInt64>?) throws(Errno) {}
-    package func lookup(parent: NodeID, name: Name) throws(Errno) -> Entry { throw .notImplemented }
-    package func forget(_ node: NodeID, count: UInt64) {}
-    package func attributes(_ node: NodeID) throws(Errno) -> Attributes { throw .notImplemented }
-    package func setAttributes(_ node: NodeID, _ change: AttributeChange) throws(Errno) -> Attributes { throw .notImplemented }
-    package func readLink(_ node: NodeID, into: UnsafeMutableRawBufferPointer) throws(Errno) -> Int { throw .notImplemented }
-    package func makeNode(parent: NodeID, name: Name, mode: UInt32, device: UInt64, caller: Caller) throws(Errno) -> Entry { throw .notImplemented }
-    package func makeDirectory(parent: NodeID, name: Name, mode: UInt32, caller: Caller) throws(Errno) -> Entry { throw .notImplemented }
-    package func makeSymlink(parent: NodeID, name: Name, target: Name, caller: Caller) throws(Errno) -> Entry { throw .notImplemented }
-    package func link(_ node: NodeID, newParent: NodeID, newName: Name) throws(Errno) -> Entry { throw .notImplemented }
-    package func unlink(parent: NodeID, name: Name) throws(Errno) { throw .notImplemented }
-    package func removeDirectory(parent: NodeID, name: Name) throws(Errno) { throw .notImplemented }
-    package func rename(parent: NodeID, name: Name, newParent: NodeID, newName: Name, flags: UInt32) throws(Errno) { throw .notImplemented }
-    /// True when the kernel may keep what it has cached of the file.
-    package func open(_ node: NodeID, flags: Int32, killSetID: Bool) throws(Errno) -> Bool { throw .notImplemented }
-    package func create(parent: NodeID, name: Name, mode: UInt32, flags: Int32, caller: Caller) throws(Errno) -> Entry { throw .notImplemented }
-    package func makeTemporary(parent: NodeID, mode: UInt32, flags: Int32, caller: Caller) throws(Errno) -> Entry { throw .notImplemented }
-    package func read(_ node: NodeID, offset: UInt64, count: Int, into reply: inout ReadReply) throws(Errno) { throw .notImplemented }
-    package func write(_ node: NodeID, bytes: UnsafeRawBufferPointer, offset: UInt64, flags: Int32, killSetID: Bool) throws(Errno) -> Int { throw .notImplemented }
-    package func flush(_ node: NodeID) throws(Errno) {}
-    package func release(_ node: NodeID, flags: Int32) {}
-    package func sync(_ node: NodeID, dataOnly: Bool) throws(Errno) { throw .notImplemented }
-    package func openDirectory(_ node: NodeID) throws(Errno) {}
-    package func releaseDirectory(_ node: NodeID) {}
-    package func syncDirectory(_ node: NodeID) throws(Errno) {}
-    package func readDirectory<W: DirectoryWriter>(_ node: NodeID, offset: UInt64, plus: Bool, into writer: inout W) throws(Errno) { throw .notImplemented }
-    package func fileSystem() throws(Errno) -> statvfs { throw .notImplemented }
-    /// Bytes of the value; an empty buffer asks for the size only.
-    package func getXattr(_ node: NodeID, name: Name, into: UnsafeMutableRawBufferPointer) throws(Errno) -> Int { throw .notImplemented }
-    package func listXattr(_ node: NodeID, into: UnsafeMutableRawBufferPointer) throws(Errno) -> Int { throw .notImplemented }
-    package func setXattr(_ node: NodeID, name: Name, value: UnsafeRawBufferPointer, flags: Int32) throws(Errno) { throw .notImplemented }
-    package func removeXattr(_ node: NodeID, name: Name) throws(Errno) { throw .notImplemented }
-    package func allocate(_ node: NodeID, mode: Int32, offset: UInt64, length: UInt64) throws(Errno) { throw .notImplemented }
-    package func seek(_ node: NodeID, offset: UInt64, whence: Int32) throws(Errno) -> UInt64 { throw .notImplemented }
-    package func copyRange(from: NodeID, fromOffset: UInt64, to: NodeID, toOffset: UInt64, count: Int) throws(Errno) -> Int { throw .notImplemented }
-    // Transport's monitor
-    /// Nanoseconds that a request may wait now.
-    package func waitLimit() -> UInt64 { .seconds(60) }
-    package func datastoreIsSilent() -> Bool { false }
-    /// Receives node ids whose kernel page cache must be dropped; set once, before serving.
-    package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {}
-    // ControlPath
-    package func statistics(of node: NodeID) throws(Errno) -> StatisticsReport { throw .notImplemented }
-    package func report() -> DatastoreReport { DatastoreReport() }
-    package func isRoot(_ node: NodeID) -> Bool { node == .root }
-    package func readPolicy(of node: NodeID) throws(Errno) -> ReadPolicy { .normal }
-    package func setReadPolicy(_ policy: ReadPolicy?, of node: NodeID) throws(Errno) {}
-    package func writePolicy(of node: NodeID) throws(Errno) -> WritePolicy { .through }
-    package func setWritePolicy(_ policy: WritePolicy?, of node: NodeID) throws(Errno) {}
-    package func drop(_ node: NodeID) throws(Errno) {}
-    package func flushAll(_ node: NodeID) throws(Errno) {}
-    /// The node of a path below the mount, "" or "/" for its root.
-    package func resolve(path: String) throws(Errno) -> NodeID { throw .notImplemented }
-    /// Stops the background threads, writes the state. The datastore is complete afterwards.
-    package func close() {}
+    let options: MountOptions
+    let backing: Backing
+    let identity: IdentityStore
+    let inodes: InodeTable
+    let descriptors = DescriptorCache()
+    let tier: MemoryTier
+    let fills = FillTable()
+    let names = NameCache()
+    let counters: Counters
+    let root: Inode
+    /// Grows with every change that can alter an inherited policy.
+    let policyEpoch = Atomic<UInt64>(1)
+    /// True when every file has been in the identity table at least once.
+    let isTreeKnown: Atomic<Bool>
+    let isClosing = Atomic<Bool>(false)
+    /// Open files to be closed by a thread that may wait for it.
+    let closing = Condition<[BackingFile]>([])
+    private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
+
+    /// Opens the datastore of `options`.
+    ///
+    /// - Parameters:
+    ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
+    ///     makes one.
+    ///   - counterWords: at least 64 words that outlive the server, or nil.
+    /// - Throws: what opening the backing folder or mapping the frames answers.
+    package init(
+        options: MountOptions, framesDescriptor: Int32?,
+        counters counterWords: UnsafeMutablePointer<UInt64>?
+    ) throws(Errno) {
+        self.options = options
+        let backing = try Backing(path: options.backing)
+        if !backing.hasHandles {
+            SystemLog.warning(
+                "\(options.backing) has no file handles: files are found again by their path, and a "
+                    + "client's handle of a file renamed elsewhere turns stale at a restart")
+        }
+        let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        let tier = try MemoryTier(
+            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+        let root = Inode(
+            node: .root, handle: backing.rootHandle, type: S_IFDIR,
+            blockMap: tier.newFile().rawValue)
+        let inodes = InodeTable(onEviction: Self.keepCounts)
+        self.backing = backing
+        self.identity = identity
+        self.tier = tier
+        self.inodes = inodes
+        self.root = inodes.findOrInsert(.root) { root }
+        counters = counterWords.map { Counters(shared: $0) } ?? Counters()
+        isTreeKnown = Atomic(identity.wasComplete)
+        WaitMode.set(mayWait: true)
+        _ = try sample(self.root, forced: false)
+        try startUpkeep()
+    }
+
+    /// What an inode counted goes to its folder when the inode leaves memory.
+    private static let keepCounts: @Sendable (Inode) -> Void = { _ in }
+
+    /// Seconds that a client may believe attributes and names.
+    package var attributeTimeout: Double { options.attributeTimeout }
+
+    /// Receives the node ids whose pages the kernel must drop; set once, before serving.
+    package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
+        invalidation.withLock { $0 = body }
+    }
+
+    /// Makes the kernel drop what it has cached of a file.
+    func invalidateKernel(_ node: NodeID) {
+        let body = invalidation.withLock { $0 }
+        body?(node)
+    }
+
+    /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
+    /// is away, so that waiting requests do not use up the threads that serve cached data.
+    package func waitLimit() -> UInt64 {
+        let limit = UInt64(options.backendTimeout * 1e9)
+        return backing.health.isAway ? min(limit, .seconds(1)) : limit
+    }
+
+    /// True while the datastore answers nothing; to be asked a few times a second.
+    package func datastoreIsSilent() -> Bool { backing.health.refresh() }
+
+    /// Adds to a file's counter and to the datastore's.
+    @inline(__always)
+    func count(_ inode: Inode, _ counter: Counter, _ amount: UInt64) {
+        inode.counters.add(counter, amount)
+        counters.add(counter, amount)
+    }
+
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait.
+    func beginMutation() throws(Errno) {
+        if options.readOnly { throw .readOnly }
+        guard WaitMode.mayWait else { throw .mustWait }
+    }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Policy
 import ReadCache
 import Syscalls
 
@@ -8,36 +9,70 @@ package struct ReadReply: ~Copyable {
     /// Pieces of memory in the order of the file; `count` of them count. The first place is left
     /// free for the header of the transport: pieces begin at index 1.
     package let vectors: UnsafeMutableBufferPointer<iovec>
-    package var count = 0
+    package private(set) var count = 0
     /// Bytes in all pieces.
-    package var bytes = 0
+    package private(set) var bytes = 0
     /// Pins of cached contents.
-    package var lease = ReadLease()
-    /// Memory that a read from the datastore landed in, of `requestSize` bytes and two blocks;
-    /// made when first needed.
-    package var buffer: UnsafeMutableRawPointer?
+    var lease = ReadLease()
+    /// What to admit to the cache once the answer is on its way.
+    var pending: [PendingFill] = []
+    /// Whose cache that is.
+    var owner: Datastore?
+    private var buffer: UnsafeMutableRawPointer?
+
+    /// Bytes that fit behind `landing`: the largest request with blocks cut at both ends, and the
+    /// largest read-ahead behind it.
+    static let landingSize = Limits.requestSize + Limits.readAhead + 2 * Limits.blockSize
 
     package init() {
         vectors = .allocate(capacity: 260)
+        pending.reserveCapacity(16)
+    }
+
+    /// Where reads from the datastore land. Only threads that may wait for it ever need one.
+    mutating func landing() -> UnsafeMutableRawPointer {
+        if let buffer { return buffer }
+        let made = UnsafeMutableRawPointer.allocate(
+            byteCount: Self.landingSize, alignment: Limits.blockSize)
+        buffer = made
+        return made
     }
 
     /// Adds a piece. More than 258 pieces cannot come: a request has at most 257 blocks.
-    package mutating func append(_ base: UnsafeRawPointer, _ length: Int) {
+    mutating func append(_ base: UnsafeRawPointer, _ length: Int) {
         guard length > 0, count < 258 else { return }
         count += 1
         vectors[count] = iovec(iov_base: UnsafeMutableRawPointer(mutating: base), iov_len: length)
         bytes += length
     }
 
-    /// Lets go of what the last answer held.
-    package mutating func reset() {
+    /// Forgets the pieces and lets the pins go.
+    mutating func clear() {
         lease.release()
         count = 0
         bytes = 0
+    }
+
+    /// To be called when the answer was sent, or will not be: lets go of what it held, and only now
+    /// spends time on the fingerprints of what was read.
+    package mutating func reset() {
+        clear()
+        guard !pending.isEmpty else { return }
+        for fill in pending { owner?.finish(fill) }
+        pending.removeAll(keepingCapacity: true)
     }
 
     deinit {
         vectors.deallocate()
         buffer?.deallocate()
     }
+}
+
+/// Blocks that were read from the datastore and may enter the cache.
+struct PendingFill {
+    let id: UInt64
+    let ticket: FillTicket
+    let blocks: UnsafeRawPointer
+    let count: Int
+    let isPinned: Bool
 }

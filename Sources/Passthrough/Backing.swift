@@ -50,6 +50,7 @@ package final class Backing: Sendable {
 
     /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead.
     @inline(__always)
+    @discardableResult
     package func ask<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
         guard WaitMode.mayWait else { throw .mustWait }
         let index = health.begin()

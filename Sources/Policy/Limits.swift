@@ -39,4 +39,56 @@ package enum Limits {
 
     /// Largest value of an extended attribute (the kernel's XATTR_SIZE_MAX).
     package static let attributeSize = 65536
+
+    /// Slots for writes of middling size that wait for the datastore. One per write that 64 nfsd
+    /// threads and as many local writers can have under way, twice over.
+    package static let mediumSlots = 256
+
+    /// Bytes of data that a medium slot holds: what NFS clients send unless told otherwise.
+    package static let mediumSize = 64 << 10
+
+    /// Milliseconds that the last thread that reads requests waits for a slot before it answers
+    /// "try later": a burst of large writes ends sooner, and cached reads must not wait longer.
+    package static let slotWait: UInt64 = 100
+
+    /// Milliseconds between two looks at the requests that wait.
+    package static let monitorInterval: UInt64 = 50
+
+    /// Nanoseconds after which a waiting request is tried from memory while the datastore is
+    /// silent, and after which a signal to its caller ends it. Shorter waits are ordinary.
+    package static let patience: UInt64 = 1_000_000_000
+
+    /// Milliseconds without a sign of life after which the keeper replaces a server that has
+    /// requests to do: clients may see a pause of two seconds.
+    package static let serverSilence: UInt64 = 2000
+
+    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    package static let serverStart: UInt64 = 120
+
+    /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending once,
+    /// so there are no more than inodes in memory.
+    package static let invalidations = inodes
+
+    /// Seconds that requests under way have to end after an unmount.
+    package static let drain: UInt64 = 10
+
+    /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
+    package static let minimumRAM: UInt64 = 16 << 20
+
+    /// Largest default of `ram=`, in bytes: who wants more says so.
+    package static let defaultRAM: UInt64 = 4 << 30
+
+    /// Connections to the control socket at the same time. Only root connects: the commands, and
+    /// what watches the service.
+    package static let controlConnections = 16
+
+    /// Bytes of a request line on the control socket: a command and a path of PATH_MAX.
+    package static let controlLine = 8192
+
+    /// Bytes of an answer on the control socket that a client accepts.
+    package static let controlAnswer = 1 << 20
+
+    /// Milliseconds that a client of the control socket may take to send its line or to take its
+    /// answer.
+    package static let controlPatience: UInt64 = 5000
 }

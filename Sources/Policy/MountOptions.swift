@@ -17,6 +17,8 @@ package struct MountOptions: Sendable, Equatable {
     package var backendTimeout: Double
     /// No operation changes the datastore.
     package var readOnly: Bool
+    /// Flags of mount(2) that the options ask for, MS_RDONLY included: `nosuid`, `noatime` …
+    package var mountFlags: UInt = 0
 
     package init(
         backing: String, mountpoint: String, name: String, state: String, ram: Int,

@@ -7,8 +7,9 @@ import Syscalls
 package struct ProgramResult: Sendable {
     /// The exit status, or 128 plus the number of the signal that ended it.
     package let status: Int32
-    /// What it wrote to standard output and to standard error.
+    /// What it wrote to standard output.
     package let output: String
+    /// What it wrote to standard error.
     package let errorOutput: String
 
     /// Both outputs, for messages.

@@ -82,6 +82,7 @@ package final class AlignedBuffer: @unchecked Sendable {
     /// The bytes, zero at first; as many as were asked for.
     package let bytes: UnsafeMutableRawBufferPointer
 
+    /// `count` zero bytes.
     package init(_ count: Int) {
         let rounded = max(4096, (count + 4095) / 4096 * 4096)
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: rounded, alignment: 4096)

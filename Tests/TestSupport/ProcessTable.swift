@@ -4,7 +4,9 @@ import Glibc
 package enum ProcessTable {
     /// A process and its command line.
     package struct Process: Sendable {
+        /// Its number.
         package let pid: Int32
+        /// Its command line, the program's name first.
         package let arguments: [String]
     }
 

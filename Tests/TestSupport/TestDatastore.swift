@@ -15,8 +15,9 @@ package final class TestDatastore: Sendable {
         package subscript(_ operation: String) -> UInt64 { json.integer(operation) ?? 0 }
         /// Calls of all operations.
         package var total: UInt64 { self["total"] }
-        /// Bytes that were read and written.
+        /// Bytes that were read.
         package var readBytes: UInt64 { self["read_bytes"] }
+        /// Bytes that were written.
         package var writeBytes: UInt64 { self["write_bytes"] }
         /// Writes that had to be durable before their reply (O_SYNC, O_DSYNC).
         package var stableWrites: UInt64 { self["stable_writes"] }

@@ -5,6 +5,7 @@ package struct TestFailure: Error, CustomStringConvertible {
     /// One or more lines for the person who reads the test's output.
     package let description: String
 
+    /// A failure with the text for that person.
     package init(_ description: String) { self.description = description }
 }
 

@@ -73,6 +73,9 @@ void CLinux_set_thread_word(int value);
 void *CLinux_thread_pointer(void);
 void CLinux_set_thread_pointer(void *pointer);
 
+/// getsockopt(SO_PEERCRED): the user of the process at the other end of a UNIX socket.
+int CLinux_peer_user(int socket, uint32_t *uid);
+
 /// A number of the calling thread's own, given out in the order of the first call: an index into
 /// tables that have a place for each thread.
 unsigned CLinux_thread_index(void);
@@ -85,3 +88,14 @@ int CLinux_change_mode(int file, uint32_t mode);
 extern const int64_t CLinux_UTIME_NOW, CLinux_UTIME_OMIT;
 /// f_type and f_flags of fstatfs(2).
 int CLinux_file_system(int file, uint64_t *type, uint64_t *flags);
+ssize_t CLinux_getxattr(const char *path, const char *name, void *value, size_t size);
+ssize_t CLinux_listxattr(const char *path, char *names, size_t size);
+int CLinux_setxattr(const char *path, const char *name, const void *value, size_t size, int flags);
+int CLinux_removexattr(const char *path, const char *name);
+
+int CLinux_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const char *data);
+int CLinux_unmount(const char *target, int flags);
+/// fcntl(F_DUPFD_CLOEXEC): a copy whose number is at least `least`.
+int CLinux_dup_above(int file, int least);
+extern const int CLinux_MNT_DETACH;

@@ -1,0 +1,71 @@
+# The verbs of the project. Each installs what it needs; the work is done by the scripts.
+
+# Where Swift and the system's tools may be when PATH does not name them.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/opt/swift/usr/bin:/usr/local/swift/usr/bin
+
+export HOME ?= /root
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+# The standard library goes into the programs: they run where there is no Swift.
+RELEASE = $(SWIFT) build -c release --static-swift-stdlib
+
+.DEFAULT_GOAL := build
+.PHONY: demo demo-vm test build bench check install uninstall soak fmt clean
+
+# Boots a storm of real disk images through the cache: a before/after table.
+demo: build
+	scripts/install-dependencies demo
+	scripts/demo
+
+# Boots one of these images in QEMU, from the mount to a login prompt.
+demo-vm: build
+	scripts/install-dependencies demo vm
+	scripts/demo-vm
+
+# Everything that proves the product: unit tests, mount tests, the chain of knfsd and NFS clients.
+test:
+	scripts/install-dependencies build test vm
+	$(SWIFT) build --build-tests
+	$(SWIFT) test
+	scripts/vm/prepare
+	scripts/vm/run all
+
+# The release binaries, where `swift build -c release --show-bin-path` says.
+build:
+	scripts/install-dependencies build
+	$(RELEASE)
+
+# Cached reads against mergerfs in the same run, and allocations per read.
+bench: build
+	scripts/install-dependencies bench
+	Benchmarks/run
+
+# What a script can check of the style and of the layering.
+check:
+	scripts/install-dependencies build
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
+	$(SWIFT) test --filter TidyTests
+	$(RELEASE) --product forebay-server
+	scripts/verify-no-foundation
+
+# Honours PREFIX and DESTDIR; mount(8) looks for its helper in /sbin only.
+install: build
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install
+
+# Removes exactly what `make install` put there.
+uninstall:
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --remove
+
+# The tests over and over, for SOAK_MINUTES (60).
+soak:
+	scripts/install-dependencies build test
+	$(SWIFT) build --build-tests
+	scripts/soak
+
+fmt:
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
+
+clean:
+	$(SWIFT) package clean

@@ -1,0 +1,30 @@
+import Glibc
+import Policy
+import Syscalls
+
+/// Asks the server of a mount over its control socket.
+package enum ControlClient {
+    /// Sends one request line and reads the answer. Throws ENOENT or ECONNREFUSED when no server
+    /// listens at `path`, ETIMEDOUT when the answer does not come in `milliseconds`, EIO when the
+    /// connection ends without one, EINVAL for a request that is no single line.
+    package static func request(
+        _ line: String, path: String, milliseconds: UInt64
+    ) throws(Errno) -> String {
+        guard !line.utf8.contains(10), line.utf8.count <= Limits.controlLine else {
+            throw .invalid
+        }
+        let deadline = monotonicNanoseconds() + .milliseconds(milliseconds)
+        let socket = try UnixSocket.make()
+        try UnixSocket.withAddress(path) { (address, size) throws(Errno) in
+            _ = try call { connect(socket.raw, address, size) }
+        }
+        guard UnixSocket.writeLine(line, to: socket.raw, deadline: deadline) else {
+            throw monotonicNanoseconds() >= deadline ? .timedOut : .io
+        }
+        guard
+            let answer = UnixSocket.readLine(
+                from: socket.raw, limit: Limits.controlAnswer, deadline: deadline)
+        else { throw monotonicNanoseconds() >= deadline ? .timedOut : .io }
+        return answer
+    }
+}

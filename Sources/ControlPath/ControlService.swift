@@ -1,0 +1,90 @@
+import DataPath
+import Glibc
+import Passthrough
+import Policy
+import Syscalls
+
+/// Answers the request lines of the control socket: `status`, `flush [PATH]`, `drop [PATH]`.
+/// A PATH is relative to the mount and begins with a slash or is left out for all of it. Answers
+/// are one JSON object; a failed request has the member `error`.
+package struct ControlService: Sendable {
+    private let datastore: any ControlledDatastore
+    private let facts: ServerFacts
+
+    package init(datastore: any ControlledDatastore, facts: ServerFacts) {
+        self.datastore = datastore
+        self.facts = facts
+    }
+
+    /// The answer to one line (without its line feed). Runs on a thread of the control socket and
+    /// may wait for the datastore.
+    package func answer(_ line: String) -> String {
+        let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+        let path = parts.count == 2 ? String(parts[1]) : ""
+        do throws(Errno) {
+            switch parts.first ?? "" {
+            case "status" where path.isEmpty: return try status()
+            case "flush":
+                try datastore.flushAll(try node(path))
+                return Self.done
+            case "drop":
+                try datastore.drop(try node(path))
+                return Self.done
+            default: return Self.failure("unknown request")
+            }
+        } catch {
+            return Self.failure(error.description, code: error.code)
+        }
+    }
+
+    /// An answer that says that a request failed; `code` is the error number, 0 for none.
+    package static func failure(_ text: String, code: Int32 = 0) -> String {
+        var writer = JSONWriter()
+        writer.add("error", text)
+        writer.add("errno", UInt64(clamping: code))
+        return writer.finish()
+    }
+
+    private static let done = #"{"done":true}"#
+
+    private func node(_ path: String) throws(Errno) -> NodeID {
+        guard !path.utf8.contains(0), path.utf8.count < Int(PATH_MAX) else { throw .invalid }
+        return try datastore.resolve(path: path)
+    }
+
+    private func status() throws(Errno) -> String {
+        // Everything here comes from memory: the state of a datastore that hangs can be asked for.
+        WaitMode.set(mayWait: false)
+        defer { WaitMode.set(mayWait: true) }
+        let options = facts.options
+        let report = datastore.report()
+        var writer = JSONWriter()
+        writer.add("name", options.name)
+        writer.add("backing", options.backing)
+        writer.add("mountpoint", options.mountpoint)
+        writer.add("state", options.state)
+        writer.add("options", options.optionText)
+        writer.add("read_only", options.readOnly)
+        let snapshot = Snapshot(
+            statistics: try datastore.statistics(of: .root), datastore: report, facts: facts)
+        writer.add(snapshot, isRoot: true)
+        writer.add("all_data_home", snapshot.dirtyBytes == 0)
+        writer.add("keeper_pid", UInt64(clamping: getppid()))
+        writer.add("server_pid", UInt64(clamping: getpid()))
+        writer.add("last_pause", json: Self.seconds(facts.lastPause))
+        writer.add("ram_budget_bytes", report.budgetBytes)
+        writer.add("ram_bookkeeping_bytes", report.bookkeepingBytes)
+        writer.add("evictions", report.evictions)
+        writer.add("inodes", report.inodes)
+        writer.add("descriptors", report.descriptors)
+        var requests = JSONWriter()
+        for request in facts.fuseRequests { requests.add(request.name, request.count) }
+        writer.add("fuse_requests", json: requests.finish())
+        return writer.finish()
+    }
+
+    /// Nanoseconds as decimal seconds.
+    private static func seconds(_ nanoseconds: UInt64) -> String {
+        Ratio.text(nanoseconds, 1_000_000_000, decimals: 3, whenEmpty: "0.000")
+    }
+}

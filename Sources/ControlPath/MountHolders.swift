@@ -1,0 +1,63 @@
+import Glibc
+
+/// Who keeps a mount busy. Reads /proc and /sys only, so that it never waits for the mount.
+package enum MountHolders {
+    /// One text for each holder found, at most `limit`: processes with open files, current
+    /// folders or mapped files there, NFS exports, loop devices, mounts below it.
+    package static func find(_ mountpoint: String, limit: Int = 8) -> [String] {
+        var found = exports(mountpoint) + loops(mountpoint) + below(mountpoint)
+        for process in TextFile.names(in: "/proc") where process.allSatisfy(\.isNumber) {
+            if found.count >= limit { break }
+            guard Int32(process) != getpid(), let what = use(process, mountpoint) else { continue }
+            let name = TextFile.word("/proc/\(process)/comm") ?? "?"
+            found.append("process \(process) (\(name)) \(what)")
+        }
+        return Array(found.prefix(limit))
+    }
+
+    private static func isThere(_ path: String?, _ mountpoint: String) -> Bool {
+        guard let path else { return false }
+        return MountTable.isInside(path, mountpoint, orSame: true)
+    }
+
+    private static func use(_ process: String, _ mountpoint: String) -> String? {
+        let folder = "/proc/\(process)"
+        if isThere(TextFile.link("\(folder)/cwd"), mountpoint) { return "has its folder there" }
+        if isThere(TextFile.link("\(folder)/root"), mountpoint) { return "has its root there" }
+        for file in TextFile.names(in: "\(folder)/fd", limit: 65536) {
+            let target = TextFile.link("\(folder)/fd/\(file)")
+            if isThere(target, mountpoint) { return "has \(target ?? "a file") open" }
+        }
+        for line in (TextFile.read("\(folder)/maps") ?? "").split(separator: "\n") {
+            guard let start = line.firstIndex(of: "/") else { continue }
+            if isThere(String(line[start...]), mountpoint) { return "has a file mapped" }
+        }
+        return nil
+    }
+
+    private static func exports(_ mountpoint: String) -> [String] {
+        for table in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
+            for line in (TextFile.read(table) ?? "").split(separator: "\n")
+            where !line.hasPrefix("#") {
+                let path = line.split(whereSeparator: { $0 == "\t" || $0 == " " }).first
+                guard isThere(path.map(String.init), mountpoint) else { continue }
+                return ["the NFS server exports it (exportfs -u ends that)"]
+            }
+        }
+        return []
+    }
+
+    private static func loops(_ mountpoint: String) -> [String] {
+        TextFile.names(in: "/sys/block").compactMap { device in
+            guard device.hasPrefix("loop"),
+                let file = TextFile.read("/sys/block/\(device)/loop/backing_file", limit: 4096),
+                isThere(file, mountpoint)
+            else { return nil }
+            return "/dev/\(device) is a file there"
+        }
+    }
+
+    private static func below(_ mountpoint: String) -> [String] {
+        MountTable.current().entries(below: mountpoint).map { "\($0.mountpoint) is mounted there" }
+    }
+}

@@ -1,0 +1,111 @@
+import Policy
+
+/// One requirement of a mount, and whether it is met.
+package struct PreflightCheck: Equatable, Sendable {
+    package enum Result: String, Sendable {
+        case pass
+        /// It works, but worse than it could, or it could not be found out.
+        case warn
+        case fail
+    }
+
+    /// A short name, the same in every version.
+    package let name: String
+    package let result: Result
+    /// What was looked at, for a refusal's line.
+    package let subject: String
+    package let reason: String
+    /// The command or change that mends it; empty when it passes.
+    package let mend: String
+
+    static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck {
+        PreflightCheck(name: name, result: .pass, subject: subject, reason: reason, mend: "")
+    }
+
+    static func warn(
+        _ name: String, _ subject: String, _ reason: String, mend: String
+    ) -> PreflightCheck {
+        PreflightCheck(name: name, result: .warn, subject: subject, reason: reason, mend: mend)
+    }
+
+    static func fail(
+        _ name: String, _ subject: String, _ reason: String, mend: String
+    ) -> PreflightCheck {
+        PreflightCheck(name: name, result: .fail, subject: subject, reason: reason, mend: mend)
+    }
+
+    /// The result that counts for all of them.
+    package static func worst(of checks: [PreflightCheck]) -> Result {
+        if checks.contains(where: { $0.result == .fail }) { return .fail }
+        return checks.contains { $0.result == .warn } ? .warn : .pass
+    }
+
+    /// The check as a JSON object.
+    package var json: String {
+        var writer = JSONWriter()
+        writer.add("name", name)
+        writer.add("result", result.rawValue)
+        writer.add("subject", subject)
+        writer.add("reason", reason)
+        writer.add("mend", mend)
+        return writer.finish()
+    }
+}
+
+/// Looks at everything that a mount needs and changes nothing; in particular it never writes into
+/// the datastore.
+package struct Preflight: Sendable {
+    let options: MountOptions
+    let table: MountTable
+    let runFolder: RunFolder
+
+    /// Milliseconds that the datastore may take to answer one question.
+    static let patience: UInt64 = 5000
+
+    /// `options` as they will be given to the mount, with paths that `AbsolutePath` made.
+    package init(
+        options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder()
+    ) {
+        self.options = options
+        self.table = table
+        self.runFolder = runFolder
+    }
+
+    /// What a mount cannot do without, the most telling first. Stops at the first that fails.
+    package func requirements() -> [PreflightCheck] {
+        let all: [() -> PreflightCheck] = [
+            user, fuseDevice, backing, mountpoint, apart, mountpointInUse, nameInUse, statePlace,
+        ]
+        var done: [PreflightCheck] = []
+        for check in all {
+            done.append(check())
+            if done.last?.result == .fail { break }
+        }
+        return done
+    }
+
+    /// The refusal that a mount answers when a requirement fails, exit status 1.
+    package func refusal() -> Refusal? {
+        requirements().first { $0.result == .fail }.map {
+            Refusal($0.subject, $0.reason, hint: $0.mend)
+        }
+    }
+
+    /// Everything, for the administrator. What asks the datastore is left out once it does not
+    /// answer.
+    package func all() -> [PreflightCheck] {
+        var checks = [user(), fuseDevice()]
+        let reachable = backing()
+        checks.append(reachable)
+        if reachable.result != .fail {
+            checks += [access(), handles(), backingOptions(), nestedMounts()]
+        }
+        let place = mountpoint()
+        checks.append(place)
+        if place.result != .fail { checks += [apart(), mountpointInUse(), mountpointEmpty()] }
+        return checks + [
+            nameInUse(), statePlace(), stateDisk(), memory(), lockedMemory(), openFiles(),
+            kernel(), requestTimeout(),
+        ]
+    }
+}

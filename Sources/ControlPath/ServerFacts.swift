@@ -1,0 +1,49 @@
+import Glibc
+import Policy
+import Syscalls
+
+/// What the control path tells of the server itself. The counters are words of the shared memory
+/// that a successor maps too, so they run on over a takeover.
+package struct ServerFacts: @unchecked Sendable {
+    /// Word of the counters: servers replaced since the mount.
+    package static let restartsWord = 128
+    /// Word of the counters: monotonic time of the mount in nanoseconds.
+    package static let startWord = 129
+    /// Word of the counters: nanoseconds from the end of the last server to its successor's first
+    /// answer.
+    package static let lastPauseWord = 130
+
+    package let options: MountOptions
+    private let counters: UnsafeMutablePointer<UInt64>?
+    private let startedHere = monotonicNanoseconds()
+    private let requests: @Sendable () -> [(name: String, count: UInt64)]
+
+    /// `counters` are the shared words and stay mapped as long as the process lives; nil where
+    /// there are none (tests). `fuseRequests` answers how many requests of each kind came from
+    /// the kernel since the mount.
+    package init(
+        options: MountOptions, counters: UnsafeMutablePointer<UInt64>?,
+        fuseRequests: @escaping @Sendable () -> [(name: String, count: UInt64)] = { [] }
+    ) {
+        self.options = options
+        self.counters = counters
+        requests = fuseRequests
+    }
+
+    /// Servers replaced since the mount.
+    package var restarts: UInt64 { counters?[Self.restartsWord] ?? 0 }
+
+    /// Whole seconds since the mount.
+    package var uptime: UInt64 {
+        let shared = counters?[Self.startWord] ?? 0
+        let start = shared == 0 ? startedHere : shared
+        let now = monotonicNanoseconds()
+        return now > start ? (now - start) / .seconds(1) : 0
+    }
+
+    /// Nanoseconds of the last takeover's pause, 0 when there was none.
+    package var lastPause: UInt64 { counters?[Self.lastPauseWord] ?? 0 }
+
+    /// Requests of the kernel since the mount, by kind.
+    package var fuseRequests: [(name: String, count: UInt64)] { requests() }
+}

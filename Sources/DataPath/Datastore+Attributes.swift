@@ -1,0 +1,138 @@
+import CLinux
+import Glibc
+import Passthrough
+import Policy
+import ReadCache
+import Synchronization
+import Syscalls
+
+// getattr, setattr, statfs.
+extension Datastore {
+    /// How long attributes just learnt are answered again without asking, in nanoseconds: a small
+    /// part of what clients may believe anyway, so that a burst of questions costs one.
+    private var freshness: UInt64 {
+        UInt64(min(options.attributeTimeout / 4, 0.2) * 1e9)
+    }
+
+    /// The attributes of a file. The corresponding C function is `statx`.
+    package func attributes(_ node: NodeID) throws(Errno) -> Attributes {
+        let inode = try inode(node)
+        if let known = known(inode) { return known }
+        let isExpired = inode.state.withLock { state in
+            monotonicNanoseconds() &- state.sampledAt >= UInt64(options.attributeTimeout * 1e9)
+        }
+        return try sample(inode, forced: isExpired).attributes
+    }
+
+    /// Attributes from memory: fresh ones, or any while the datastore is silent.
+    func known(_ inode: Inode) -> Attributes? {
+        let isSilent = backing.health.isSilent
+        return inode.state.withLock { state in
+            guard state.sampledAt != 0 else { return nil }
+            let age = monotonicNanoseconds() &- state.sampledAt
+            guard isSilent || (age < freshness && !state.attributesAreOld) else { return nil }
+            var attributes = state.attributes
+            if inode.isRegular { attributes.size = inode.size.load(ordering: .relaxed) }
+            return attributes
+        }
+    }
+
+    /// Changes attributes, in the order that lets each of them last: owner, mode, size, times.
+    package func setAttributes(
+        _ node: NodeID, _ change: AttributeChange
+    ) throws(Errno) -> Attributes {
+        try beginMutation()
+        let inode = try inode(node)
+        if let size = change.size { try truncate(inode, to: size, killSetID: change.killSetID) }
+        let file = try file(inode, .path)
+        let map = inode.beginChange()
+        defer { inode.endChange(map: map, unsynced: false) }
+        if change.uid != nil || change.gid != nil {
+            try backing.ask { () throws(Errno) in
+                try call {
+                    CLinux_change_owner(file.descriptor, change.uid ?? .max, change.gid ?? .max)
+                }
+            }
+        }
+        if let mode = change.mode {
+            try backing.ask { () throws(Errno) in
+                try call { CLinux_change_mode(file.descriptor, mode & 0o7777) }
+            }
+        }
+        if change.accessed != nil || change.modified != nil { try setTimes(file, change) }
+        var attributes = Attributes()
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
+        }
+        absorb(inode, attributes, .none)
+        return attributes
+    }
+
+    private func setTimes(_ file: BackingFile, _ change: AttributeChange) throws(Errno) {
+        var seconds: [2 of Int64] = [0, 0]
+        var nanoseconds: [2 of Int64] = [CLinux_UTIME_OMIT, CLinux_UTIME_OMIT]
+        for (index, time) in [change.accessed, change.modified].enumerated() {
+            switch time {
+            case nil: break
+            case .now: nanoseconds[index] = CLinux_UTIME_NOW
+            case .at(let second, let nanosecond):
+                seconds[index] = second
+                nanoseconds[index] = Int64(nanosecond)
+            }
+        }
+        let (s0, s1, n0, n1) = (seconds[0], seconds[1], nanoseconds[0], nanoseconds[1])
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_set_times(file.descriptor, [s0, s1], [n0, n1]) }
+        }
+    }
+
+    /// Cuts a file off or extends it with a hole.
+    func truncate(_ inode: Inode, to size: UInt64, killSetID: Bool) throws(Errno) {
+        guard inode.isRegular else { throw inode.isDirectory ? .isDirectory : .invalid }
+        guard size <= UInt64(Int64.max) else { throw .fileTooBig }
+        let file = try file(inode, .write)
+        inode.ranges.lock(0, .max)
+        defer { inode.ranges.unlock(0, .max) }
+        let map = inode.beginChange()
+        let before = inode.size.load(ordering: .relaxed)
+        // Of a block that is cut in the middle the rest must read as zeros, should the file grow.
+        let first = min(size, before) / UInt64(blockSize)
+        let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: .max)
+        defer {
+            tier.endWrite(ticket)
+            inode.endChange(map: map, unsynced: true)
+        }
+        try backing.ask { () throws(Errno) in
+            try call { ftruncate(file.descriptor, Int(size)) }
+        }
+        inode.size.store(size, ordering: .relaxed)
+        if killSetID { try clearSetID(file) }
+    }
+
+    /// Takes the set-user-ID bit away, and the set-group-ID bit where the group may execute: what
+    /// the kernel does when a user without rights over them changes a file (inode(7)). We run as
+    /// root, for whom the datastore's file system would not.
+    func clearSetID(_ file: BackingFile) throws(Errno) {
+        var attributes = Attributes()
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
+        }
+        var mode = attributes.mode & 0o7777
+        mode &= ~S_ISUID
+        if mode & S_IXGRP != 0 { mode &= ~S_ISGID }
+        guard mode != attributes.mode & 0o7777 else { return }
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_change_mode(file.descriptor, mode) }
+        }
+    }
+
+    /// Sizes and free space. The corresponding C function is `fstatvfs`.
+    package func fileSystem() throws(Errno) -> statvfs {
+        var status = statvfs()
+        try backing.ask { () throws(Errno) in
+            try call { fstatvfs(backing.root.descriptor, &status) }
+        }
+        status.f_namemax = min(status.f_namemax, 255)
+        return status
+    }
+}

@@ -1,0 +1,100 @@
+import CLinux
+import Glibc
+import Passthrough
+import Policy
+import ReadCache
+import Synchronization
+import Syscalls
+
+/// Our own changes of a file at some moment: a sample of its attributes counts only when none of
+/// ours began, ended or was on its way meanwhile.
+struct ChangeToken {
+    let begun: UInt64
+    /// No change of ours was under way, or was written and not yet at the datastore.
+    let isQuiet: Bool
+
+    /// Says nothing about changes of ours: the sample cannot be compared.
+    static let none = ChangeToken(begun: .max, isQuiet: false)
+}
+
+// What others change on the datastore behind our back (docs/architecture.md, "Coherence").
+extension Datastore {
+    /// To be taken before the attributes are asked for.
+    func token(_ inode: Inode) -> ChangeToken {
+        inode.state.withLock { state in
+            ChangeToken(
+                begun: state.changesBegun,
+                isQuiet: state.changesBegun == state.changesEnded
+                    && !(backing.isNetwork && state.isUnsynced))
+        }
+    }
+
+    /// Takes in what the datastore says of a file. True when somebody else changed it since the
+    /// last sample that counted; its block map is then empty.
+    @discardableResult
+    func absorb(_ inode: Inode, _ attributes: Attributes, _ token: ChangeToken) -> Bool {
+        let isChanged = inode.state.withLock { state -> Bool in
+            let isUndisturbed =
+                token.begun == state.changesBegun && state.changesBegun == state.changesEnded
+            // What was learnt before a change of ours ended would undo in memory what it did: a
+            // size would cut off what a write added.
+            guard isUndisturbed || state.changesBegun == 0 else { return false }
+            state.sampledAt = monotonicNanoseconds()
+            state.attributes = attributes
+            state.attributesAreOld = false
+            let expected = inode.size.exchange(attributes.size, ordering: .relaxed)
+            guard isUndisturbed, token.isQuiet else { return false }
+            let sample = Sample(attributes)
+            defer {
+                state.sample = sample
+                state.changedSinceSample = false
+            }
+            guard let before = state.sample else { return false }
+            return state.changedSinceSample ? expected != sample.size : before != sample
+        }
+        if isChanged, inode.isRegular { dropMap(inode) }
+        return isChanged
+    }
+
+    /// Asks the datastore for a file's attributes and compares. `forced` makes a network file
+    /// system ask its server rather than believe its own cache.
+    /// ESTALE when the file has no name left and we do not keep it open ourselves.
+    func sample(
+        _ inode: Inode, forced: Bool
+    ) throws(Errno) -> (attributes: Attributes, isChanged: Bool) {
+        let token = token(inode)
+        let file = try file(inode, .path)
+        var attributes = Attributes()
+        let flags = CLinux_AT_EMPTY_PATH | (forced ? CLinux_AT_STATX_FORCE_SYNC : 0)
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_statx(file.descriptor, "", flags, &attributes) }
+        }
+        if attributes.links == 0, inode.state.withLock({ $0.orphan == nil }) {
+            descriptors.remove(inode.node)
+            throw .stale
+        }
+        let isChanged = absorb(inode, attributes, token)
+        if isChanged, inode.isRegular { invalidateKernel(inode.node) }
+        return (attributes, isChanged)
+    }
+
+    /// Forgets which contents the file's blocks have; the contents themselves stay.
+    func dropMap(_ inode: Inode) {
+        let old = CacheID(rawValue: inode.blockMap.load(ordering: .relaxed))
+        inode.replaceBlockMap(tier.newFile().rawValue)
+        tier.dropFile(old)
+    }
+
+    /// Compares every file that is open, so that what the kernel has cached of it does not stay
+    /// wrong for longer than attributes may be believed.
+    func sampleOpenFiles() {
+        let limit = UInt64(options.attributeTimeout * 1e9)
+        for inode in inodes.all() where inode.isRegular {
+            if isClosing.load(ordering: .relaxed) { return }
+            let isDue = inode.state.withLock { state in
+                state.openCount > 0 && monotonicNanoseconds() &- state.sampledAt >= limit
+            }
+            if isDue { _ = try? sample(inode, forced: true) }
+        }
+    }
+}

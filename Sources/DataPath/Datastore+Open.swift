@@ -1,0 +1,112 @@
+import CLinux
+import Glibc
+import Passthrough
+import Policy
+import Synchronization
+import Syscalls
+
+// open, flush, release, fsync. Nothing is opened on the datastore because a client opens: what a
+// read or write needs is opened by handle then, so that a restart has nothing to rebuild.
+extension Datastore {
+    /// Opens a file. True when the kernel may keep what it has cached of it: nobody else changed
+    /// it. While the datastore is silent, known files open without asking it.
+    package func open(
+        _ node: NodeID, flags: Int32, killSetID: Bool
+    ) throws(Errno) -> Bool {
+        let inode = try inode(node)
+        guard WaitMode.mayWait else {
+            guard backing.health.isSilent, known(inode) != nil else { throw .mustWait }
+            inode.state.withLock { $0.openCount += 1 }
+            return true
+        }
+        let writes = flags & O_ACCMODE != O_RDONLY
+        if writes, options.readOnly { throw .readOnly }
+        let isChanged = try sample(inode, forced: true).isChanged
+        // Whether it can be written to is told now, as a local file system would.
+        if writes, inode.isRegular { _ = try file(inode, .write) }
+        inode.state.withLock { $0.openCount += 1 }
+        return !isChanged
+    }
+
+    /// A descriptor of the file is closed. On a network file system this is when written data goes
+    /// to the server and when close(2) reports that it could not.
+    package func flush(_ node: NodeID) throws(Errno) {
+        guard backing.isNetwork, let inode = inodes.find(node),
+            inode.state.withLock({ $0.isUnsynced })
+        else { return }
+        guard WaitMode.mayWait else { throw .mustWait }
+        guard let file = descriptors.find(node, .write) else { return }
+        try backing.ask { () throws(Errno) in
+            let copy = try call { CLinux_dup(file.descriptor) }
+            try call { Glibc.close(copy) }
+        }
+    }
+
+    /// The kernel has closed the file once.
+    package func release(_ node: NodeID, flags: Int32) {
+        guard let inode = inodes.find(node) else { return }
+        let orphan = inode.state.withLock { state -> BackingFile? in
+            // After a takeover nobody knows how often it was open.
+            state.openCount = max(0, state.openCount - 1)
+            guard state.openCount == 0, state.isUnlinked else {
+                if state.openCount == 0 {
+                    // It was given a name after all (linkat of an O_TMPFILE file).
+                    return state.orphan.take()
+                }
+                return nil
+            }
+            return state.orphan.take()
+        }
+        guard let orphan else { return }
+        if inode.state.withLock({ $0.isUnlinked }) { dropMap(inode) }
+        closing.update { $0.append(orphan) }
+    }
+
+    /// Makes what was written durable. The corresponding C functions are `fsync`, `fdatasync`.
+    package func sync(_ node: NodeID, dataOnly: Bool) throws(Errno) {
+        guard WaitMode.mayWait else { throw .mustWait }
+        let inode = try inode(node)
+        let before = inode.state.withLock { $0.changesEnded }
+        let file: BackingFile
+        do throws(Errno) {
+            file = try self.file(inode, inode.isRegular && !options.readOnly ? .write : .read)
+        } catch {
+            guard error == .readOnly || error == .accessDenied else { throw error }
+            file = try self.file(inode, .read)
+        }
+        try backing.ask { () throws(Errno) in
+            try call { dataOnly ? fdatasync(file.descriptor) : fsync(file.descriptor) }
+        }
+        inode.state.withLock { state in
+            if state.changesBegun == before { state.isUnsynced = false }
+        }
+        if let late = inode.errors.take() { throw late }
+    }
+
+    /// Makes everything written below a node durable: a file's data, or all of the datastore's.
+    package func flushAll(_ node: NodeID) throws(Errno) {
+        let inode = try inode(node)
+        if inode.isRegular { return try sync(node, dataOnly: false) }
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_syncfs(backing.root.descriptor) }
+        }
+        for changed in inodes.all() where changed.isRegular {
+            guard changed.state.withLock({ $0.isUnsynced }) else { continue }
+            do throws(Errno) {
+                try sync(changed.node, dataOnly: false)
+            } catch {
+                // A file that is gone has nothing left to lose.
+                guard error == .stale else { throw error }
+            }
+        }
+    }
+
+    /// Closes what was put aside for closing.
+    func closePending() {
+        let files = closing.withLock { files in
+            defer { files = [] }
+            return files
+        }
+        withExtendedLifetime(files) {}
+    }
+}

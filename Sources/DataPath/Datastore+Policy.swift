@@ -1,0 +1,111 @@
+import Passthrough
+import Policy
+import ReadCache
+import Synchronization
+import Syscalls
+
+// Which files may be cached, and how: set on a file or a folder, inherited downwards, kept in the
+// state folder under the node id, so that a policy follows the file and not its name.
+extension Datastore {
+    /// What holds for a file: its own policy, or its folder's.
+    package func readPolicy(of node: NodeID) throws(Errno) -> ReadPolicy {
+        effectiveReadPolicy(try inode(node))
+    }
+
+    /// Sets a file's or folder's read policy; nil = inherited again.
+    package func setReadPolicy(_ policy: ReadPolicy?, of node: NodeID) throws(Errno) {
+        let inode = try inode(node)
+        var policies = identity.policies(of: node)
+        policies.read = policy
+        identity.setPolicies(policies, of: node)
+        policyEpoch.wrappingAdd(1, ordering: .relaxed)
+        // What must not be cached must not stay cached.
+        for below in nodes(below: inode) where effectiveReadPolicy(below) == .bypass {
+            if below.isRegular { dropMap(below) }
+        }
+    }
+
+    /// What holds for writes to a file.
+    package func writePolicy(of node: NodeID) throws(Errno) -> WritePolicy {
+        inherited(try inode(node)) { $0.write } ?? .through
+    }
+
+    /// Sets a file's or folder's write policy; nil = inherited again.
+    package func setWritePolicy(_ policy: WritePolicy?, of node: NodeID) throws(Errno) {
+        _ = try inode(node)
+        var policies = identity.policies(of: node)
+        policies.write = policy
+        identity.setPolicies(policies, of: node)
+    }
+
+    /// The read policy of an inode, remembered until any policy or any place changes.
+    func effectiveReadPolicy(_ inode: Inode) -> ReadPolicy {
+        let epoch = policyEpoch.load(ordering: .relaxed)
+        let remembered = inode.policy.load(ordering: .relaxed)
+        if remembered >> 8 == epoch,
+            let policy = ReadPolicy(rawValue: UInt8(truncatingIfNeeded: remembered))
+        {
+            return policy
+        }
+        let policy = inherited(inode) { $0.read } ?? .normal
+        inode.policy.store(epoch << 8 | UInt64(policy.rawValue), ordering: .relaxed)
+        return policy
+    }
+
+    /// The nearest setting on the way from a file up to the root.
+    private func inherited<Setting>(
+        _ inode: Inode, _ setting: (StoredPolicies) -> Setting?
+    ) -> Setting? {
+        var node = inode.node
+        // A path has at most 2,048 folders; a loop in the table must not become one here.
+        for _ in 0..<2048 {
+            if let found = setting(identity.policies(of: node)) { return found }
+            if node == .root { return nil }
+            let parent =
+                inodes.find(node)?.parent.load(ordering: .relaxed) ?? identity.find(node)?.parent
+            guard let parent, parent != 0 else { return setting(identity.policies(of: .root)) }
+            node = NodeID(parent)
+        }
+        return nil
+    }
+
+    /// The inodes in memory at and below one.
+    func nodes(below top: Inode) -> [Inode] {
+        guard top.isDirectory else { return [top] }
+        let all = inodes.all()
+        guard top.node != .root else { return all }
+        var isBelow: [UInt64: Bool] = [NodeID.root.rawValue: false]
+        isBelow[top.node.rawValue] = true
+        return all.filter { isUnder($0, &isBelow) }
+    }
+
+    private func isUnder(_ inode: Inode, _ known: inout [UInt64: Bool]) -> Bool {
+        var path: [UInt64] = []
+        var node = inode.node.rawValue
+        var answer = false
+        while path.count < 2048 {
+            if let decided = known[node] {
+                answer = decided
+                break
+            }
+            path.append(node)
+            let parent = inodes.find(NodeID(node))?.parent.load(ordering: .relaxed)
+            guard let parent = parent ?? identity.find(NodeID(node))?.parent, parent != 0 else {
+                break
+            }
+            node = parent
+        }
+        for step in path { known[step] = answer }
+        return answer
+    }
+
+    /// Forgets what is cached of a file, or of everything below a folder, here and in the kernel.
+    package func drop(_ node: NodeID) throws(Errno) {
+        for inode in nodes(below: try inode(node)) where inode.isRegular {
+            dropMap(inode)
+            invalidateKernel(inode.node)
+        }
+        // Contents that other files may share leave by eviction; all of them leave at once.
+        if node == .root { tier.evictAll() }
+    }
+}

@@ -1,0 +1,99 @@
+import CLinux
+import Glibc
+import Passthrough
+import Policy
+import Synchronization
+import Syscalls
+
+// What goes on beside the requests: writing the identity table behind, comparing open files with the
+// datastore, closing files, and finding every file again after the table was lost.
+extension Datastore {
+    /// Starts the background threads. A machine without room for them cannot serve either.
+    func startUpkeep() throws(Errno) {
+        try background("upkeep") { datastore in
+            datastore.identity.flush()
+            sleep(milliseconds: 200)
+        }
+        try background("closer") { datastore in
+            let deadline = monotonicNanoseconds() + .milliseconds(500)
+            let files = datastore.closing.wait(until: deadline) { files -> [BackingFile]? in
+                if files.isEmpty { return nil }
+                defer { files = [] }
+                return files
+            }
+            withExtendedLifetime(files) {}
+        }
+        let pause = UInt64(max(0.1, min(options.attributeTimeout / 2, 5)) * 1000)
+        try background("coherence") { datastore in
+            sleep(milliseconds: pause)
+            datastore.sampleOpenFiles()
+        }
+        if !isTreeKnown.load(ordering: .relaxed) {
+            try Thread(name: "tree-walk") { [weak self] in
+                WaitMode.set(mayWait: true)
+                self?.walkTree()
+            }.detach()
+        }
+    }
+
+    /// Runs `body` again and again until the datastore is closed.
+    private func background(
+        _ name: String, _ body: @escaping @Sendable (Datastore) -> Void
+    ) throws(Errno) {
+        try Thread(name: name) { [weak self] in
+            WaitMode.set(mayWait: true)
+            while let datastore = self, !datastore.isClosing.load(ordering: .relaxed) {
+                body(datastore)
+            }
+        }.detach()
+    }
+
+    /// Visits every file, so that the identity table knows all that clients may have handles of.
+    /// Until it has, an unknown handle is "try later"; afterwards it is stale.
+    private func walkTree() {
+        SystemLog.notice("looking up every file of the datastore, to know all handles again")
+        var folders: [NodeID] = [.root]
+        var files = 0
+        while let node = folders.popLast() {
+            if isClosing.load(ordering: .relaxed) { return }
+            var collector = TreeCollector()
+            do throws(Errno) {
+                try readDirectory(node, offset: 0, plus: true, into: &collector)
+            } catch {
+                // A folder that went meanwhile needs no visit; a datastore that is away does later.
+                if error != .stale, error != .noEntry, error != .accessDenied {
+                    folders.append(node)
+                    sleep(milliseconds: 1000)
+                }
+                continue
+            }
+            files += collector.count
+            folders.append(contentsOf: collector.folders)
+        }
+        identity.flush()
+        isTreeKnown.store(true, ordering: .releasing)
+        SystemLog.notice("all \(files) files of the datastore are known")
+    }
+
+    /// Stops the background threads and writes the state. The datastore is complete as it stands.
+    package func close() {
+        isClosing.store(true, ordering: .relaxed)
+        closePending()
+        identity.markComplete(isTreeKnown.load(ordering: .acquiring))
+    }
+}
+
+/// Takes the folders out of a listing.
+private struct TreeCollector: DirectoryWriter {
+    var folders: [NodeID] = []
+    var count = 0
+
+    mutating func add(
+        name: Name, offset: UInt64, inode: UInt64, type: UInt8, entry: Entry?
+    ) -> Bool {
+        guard let entry else { return true }
+        count += 1
+        if entry.attributes.mode & S_IFMT == S_IFDIR { folders.append(entry.node) }
+        return true
+    }
+}

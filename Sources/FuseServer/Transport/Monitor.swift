@@ -1,0 +1,89 @@
+import DataPath
+import Glibc
+import Policy
+import Syscalls
+
+// The thread that looks after requests that wait, and shows the keeper that the server is alive.
+extension Session {
+    /// Slots whose request a reader works on at two looks in a row, and since when.
+    struct Suspects {
+        var since: [Int: (unique: UInt64, time: UInt64)] = [:]
+    }
+
+    /// The body of the monitor thread: returns when the mount is gone.
+    func watch() {
+        let context = makeContext(slots.slot(0))
+        context.bind()
+        defer { RequestContext.unbind() }
+        WaitMode.set(mayWait: false)
+        var suspects = Suspects()
+        while !hasEnded {
+            sleep(milliseconds: Limits.monitorInterval)
+            let now = monotonicNanoseconds()
+            if readersMove(&suspects, now: now) { slots.beat(at: now) }
+            endWaits(now: now, context)
+        }
+    }
+
+    /// Readers never wait, so one that has the same request for a second is stuck: then there is
+    /// no sign of life any more and the keeper replaces this server.
+    private func readersMove(_ suspects: inout Suspects, now: UInt64) -> Bool {
+        var still: [Int: (unique: UInt64, time: UInt64)] = [:]
+        var moves = true
+        for index in 0..<slots.format.large {
+            let slot = slots.slot(index)
+            guard slot.state == .received, slot.load(.started) != 0, !pool.contains(slot) else {
+                continue
+            }
+            let unique = slot.load(.unique)
+            let earlier = suspects.since[index]
+            let since = earlier?.unique == unique ? (earlier?.time ?? now) : now
+            still[index] = (unique, since)
+            if now > since, now - since > 2 * Limits.patience { moves = false }
+        }
+        suspects.since = still
+        return moves
+    }
+
+    /// Ends waits that last too long, and those whose caller has had a signal; tries others from
+    /// memory while the datastore is silent.
+    func endWaits(now: UInt64, _ context: RequestContext) {
+        if pool.isEmpty { return }
+        let limit = datastore.waitLimit()
+        let isSilent = datastore.datastoreIsSilent()
+        let held = pool.hold { slot, entry in
+            let since = slot.load(.receivedAt)
+            let age = now > since ? now - since : 0
+            if slot.load(.answered) != 0 { return entry.phase == .queued }
+            if age >= limit { return true }
+            guard age >= Limits.patience else { return false }
+            let operation = slot.operation
+            if entry.interrupted, !(operation.changesNames && entry.phase == .running) {
+                return true
+            }
+            guard isSilent, !entry.tried, operation.mayBeAnsweredFromMemory else { return false }
+            entry.tried = true
+            return true
+        }
+        for slot in held {
+            let since = slot.load(.receivedAt)
+            let age = now > since ? now - since : 0
+            if age >= limit {
+                if Replies.fail(slot, .timedOut, device: device) {
+                    slots.count(CounterWord.timedOut)
+                }
+            } else if pool.isInterrupted(slot) {
+                Replies.fail(slot, .interrupted, device: device)
+            } else if slot.load(.answered) == 0 {
+                tryFromMemory(slot, context)
+            }
+            pool.letGo(slot, wasAnswered: slot.load(.answered) != 0)
+        }
+    }
+
+    private func tryFromMemory(_ slot: Slot, _ context: RequestContext) {
+        let length = Int(slot.load(.length))
+        context.begin(slot, length: length, isRepeat: false)
+        process(context)
+    }
+}

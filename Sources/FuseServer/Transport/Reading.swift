@@ -1,0 +1,184 @@
+import CFuse
+import DataPath
+import Glibc
+import Policy
+import Synchronization
+import Syscalls
+
+// Threads that read requests from the kernel. They never wait for the datastore: what needs it
+// moves to another slot and to the worker pool, so that what is cached is served whatever the
+// datastore does.
+extension Session {
+    /// The body of a reader thread: returns when the mount is gone.
+    func readRequests() {
+        guard var slot = slots.take(.large, until: .max) else { return }
+        let context = makeContext(slot)
+        context.bind()
+        defer { RequestContext.unbind() }
+        WaitMode.set(mayWait: false)
+        while true {
+            slot.beginReading()
+            let length = Glibc.read(device, slot.request, slot.capacity)
+            if length < 0 {
+                guard mayReadOn(after: Errno.last) else { break }
+                continue
+            }
+            guard length >= MemoryLayout<fuse_in_header>.size,
+                Int(slot.header.pointee.len) == length
+            else {
+                if length == 0 { break }
+                SystemLog.error("a request of \(length) bytes says it has another length")
+                continue
+            }
+            slot.received(length: length)
+            slot = dispatch(slot, length: length, context)
+        }
+        slots.release(slot)
+        end()
+    }
+
+    private func mayReadOn(after error: Errno) -> Bool {
+        switch error.code {
+        // ENOENT: the request ended while it was read.
+        case EINTR, EAGAIN, ENOENT: return true
+        case ENODEV, ECONNABORTED: return false
+        default:
+            SystemLog.error("reading a request: \(error)")
+            sleep(milliseconds: Limits.slotWait)
+            return !hasEnded
+        }
+    }
+
+    /// Does a request or gives it to the workers. Answers the slot to read the next one into.
+    @inline(__always)
+    private func dispatch(_ slot: Slot, length: Int, _ context: RequestContext) -> Slot {
+        let operation = slot.operation
+        if operation.rawValue < UInt32(CounterWord.opcodeCount) {
+            slots.count(CounterWord.opcodes + Int(operation.rawValue))
+        }
+        if operation.isSpecial { return special(slot, operation) }
+        if !operation.alwaysWaits {
+            context.begin(slot, length: length, isRepeat: false)
+            process(context)
+            guard context.needsWaiting else {
+                conclude(context)
+                slot.enter(.free)
+                return slot
+            }
+        }
+        return park(slot, length: length)
+    }
+
+    /// After an operation: a request that nobody answered by mistake must not hang for ever.
+    @inline(__always)
+    func conclude(_ context: RequestContext) {
+        if context.isAnswered || OperationCode(context.opcode).hasNoReply { return }
+        if Replies.fail(context.slot, .timedOut, device: device) {
+            slots.count(CounterWord.dropped)
+            SystemLog.error("an operation with opcode \(context.opcode) gave no answer")
+        }
+    }
+
+    /// INTERRUPT and DESTROY do not reach libfuse.
+    @inline(never)
+    private func special(_ slot: Slot, _ operation: OperationCode) -> Slot {
+        if operation == .interrupt {
+            let argument = (slot.request + MemoryLayout<fuse_in_header>.size)
+                .assumingMemoryBound(to: fuse_interrupt_in.self)
+            if !pool.interrupt(unique: argument.pointee.unique) {
+                // It may be on its way to the workers: the kernel asks again.
+                Replies.fail(slot, Errno(EAGAIN), device: device)
+            }
+        } else {
+            Replies.fail(slot, Errno(0), device: device)
+        }
+        slot.enter(.free)
+        return slot
+    }
+
+    // MARK: - Parking
+
+    /// Gives a request to the workers, in a slot of its size. Answers the slot to read the next
+    /// request into, which is this one again when the request was copied.
+    @inline(never)
+    private func park(_ slot: Slot, length: Int) -> Slot {
+        slot.store(.receivedAt, monotonicNanoseconds())
+        slot.store(.started, 0)
+        if length <= SlotFormat.smallCapacity, let other = slots.take(.small) {
+            return move(slot, to: other, length: length)
+        }
+        // A large slot is handed over as it is while there are many: that saves the copy.
+        let spare = slots.freeCount(.large) > slots.format.large / 2
+        if spare, let next = slots.take(.large) { return hand(slot, over: next) }
+        if length <= SlotFormat.mediumCapacity, let other = slots.take(.medium) {
+            return move(slot, to: other, length: length)
+        }
+        if let next = slots.take(.large) { return hand(slot, over: next) }
+        if let next = waitForSlot() { return hand(slot, over: next) }
+        if Replies.fail(slot, .timedOut, device: device) { slots.count(CounterWord.timedOut) }
+        slot.enter(.free)
+        return slot
+    }
+
+    private func move(_ slot: Slot, to other: Slot, length: Int) -> Slot {
+        other.adopt(slot, length: length)
+        slot.enter(.free)
+        submit(other)
+        return slot
+    }
+
+    private func hand(_ slot: Slot, over next: Slot) -> Slot {
+        submit(slot)
+        return next
+    }
+
+    /// All slots are taken. With a datastore that answers one is free soon, and a local writer
+    /// would take "try later" for an error: so up to all readers but one wait for a while, and
+    /// the last one for a moment. With a silent datastore nobody waits.
+    private func waitForSlot() -> Slot? {
+        if datastore.datastoreIsSilent() { return nil }
+        let waiting = waitingReaders.withLock { count in
+            count += 1
+            return count
+        }
+        defer { waitingReaders.withLock { $0 -= 1 } }
+        let isLast = waiting >= Limits.readerThreads
+        let wait: UInt64 = isLast ? .milliseconds(Limits.slotWait) : Limits.patience
+        return slots.take(.large, until: monotonicNanoseconds() + wait)
+    }
+
+    // MARK: - Workers
+
+    /// Queues the request of a slot for a thread that may wait.
+    func submit(_ slot: Slot) {
+        guard pool.add(slot) else { return }
+        do throws(Errno) {
+            try Thread(name: "worker") { [self] in work() }.detach()
+        } catch {
+            pool.threadIsMissing()
+            SystemLog.warning("no further thread for requests: \(error)")
+        }
+    }
+
+    /// The body of a worker thread.
+    private func work() {
+        let context = makeContext(slots.slot(0))
+        context.bind()
+        defer { RequestContext.unbind() }
+        WaitMode.set(mayWait: true)
+        while let slot = pool.next() {
+            run(slot, context)
+            pool.finish(slot)
+        }
+    }
+
+    private func run(_ slot: Slot, _ context: RequestContext) {
+        // Answered while it was queued: its caller has been told to try again.
+        if slot.load(.answered) != 0 { return }
+        let length = Int(slot.load(.length))
+        context.begin(slot, length: length, isRepeat: slot.load(.deaths) > 0)
+        slot.store(.started, 1)
+        process(context)
+        conclude(context)
+    }
+}

@@ -1,0 +1,100 @@
+import CFuse
+import CLinux
+import DataPath
+import Glibc
+
+/// What a thread knows of the request that it works on. Each thread that runs operations has one
+/// and uses it again for every request, so that a request allocates nothing.
+package final class RequestContext {
+    package let datastore: Datastore
+    let slots: RequestSlots
+    let device: Int32
+    /// Where the request lies; it outlives this process.
+    package internal(set) var slot: Slot
+    /// Bytes of the request as it was read, its header included.
+    package internal(set) var length = 0
+    /// Set by an operation that threw `Errno.mustWait`, after fuse_reply_none: the request is done
+    /// once more on a thread that may wait.
+    package var needsWaiting = false
+    /// The vectors of a read's answer. Operations fill it, send it with `sendRaw` and reset it.
+    package var reply = ReadReply()
+    /// A previous server worked on the same request and may have applied it.
+    package internal(set) var isRepeat = false
+    /// Set when the request was answered, by this thread or another.
+    var isAnswered = false
+    let header = UnsafeMutablePointer<fuse_out_header>.allocate(capacity: 1)
+
+    init(datastore: Datastore, slots: RequestSlots, device: Int32, slot: Slot) {
+        self.datastore = datastore
+        self.slots = slots
+        self.device = device
+        self.slot = slot
+        header.initialize(to: fuse_out_header())
+    }
+
+    deinit { header.deallocate() }
+
+    /// The request as it was read: fuse_in_header, then the operation's arguments. libfuse drops
+    /// some of these before it calls an operation.
+    @inline(__always)
+    package var raw: UnsafeMutableRawPointer { slot.request }
+
+    /// The opcode of the request (linux/fuse.h, enum fuse_opcode).
+    @inline(__always)
+    package var opcode: UInt32 { slot.header.pointee.opcode }
+
+    /// What an earlier server noted with `savePreimage` before it changed anything; empty when it
+    /// had not come to that.
+    package var preimage: UnsafeRawBufferPointer { slot.preimage }
+
+    /// Notes up to 1 KiB about the state before a namespace operation; kept until the request is
+    /// answered, over the death of this server. False when it is too long.
+    package func savePreimage(_ bytes: UnsafeRawBufferPointer) -> Bool { slot.savePreimage(bytes) }
+
+    /// Takes up a request.
+    @inline(__always)
+    func begin(_ slot: Slot, length: Int, isRepeat: Bool) {
+        self.slot = slot
+        self.length = length
+        self.isRepeat = isRepeat
+        needsWaiting = false
+        isAnswered = false
+    }
+
+    /// Makes this the context of the calling thread, for as long as the thread runs.
+    func bind() { CLinux_set_thread_pointer(Unmanaged.passUnretained(self).toOpaque()) }
+
+    static func unbind() { CLinux_set_thread_pointer(nil) }
+
+    /// The context of the calling thread. Every thread that runs an operation has one.
+    @inline(__always)
+    package static var current: RequestContext {
+        guard let context = currentIfAny else {
+            preconditionFailure("an operation runs outside of a request")
+        }
+        return context
+    }
+
+    @inline(__always)
+    static var currentIfAny: RequestContext? {
+        guard let pointer = CLinux_thread_pointer() else { return nil }
+        return Unmanaged<RequestContext>.fromOpaque(pointer).takeUnretainedValue()
+    }
+}
+
+/// Answers a request without libfuse: a header and the vectors 1...count in one writev(2), then
+/// lets libfuse free its request. `vectors[0]` is used for the header; `bytes` is the sum of the
+/// others. The rule of exactly one reply holds as for any other.
+package func sendRaw(
+    _ context: RequestContext, _ request: fuse_req_t, vectors: UnsafeMutablePointer<iovec>,
+    count: Int, bytes: Int
+) {
+    let header = context.header
+    let size = MemoryLayout<fuse_out_header>.size
+    header.pointee.len = UInt32(size + bytes)
+    header.pointee.error = 0
+    header.pointee.unique = context.slot.unique
+    vectors[0] = iovec(iov_base: header, iov_len: size)
+    _ = Replies.send(context, vectors, count: count + 1)
+    fuse_reply_none(request)
+}

@@ -1,0 +1,187 @@
+import Glibc
+import Policy
+import Synchronization
+import Syscalls
+
+/// All request slots of a mount, in memory that the keeper holds: `SlotLayout.swift` shows its
+/// form. Which slots are free is known to this process alone and comes from their states.
+package final class RequestSlots: @unchecked Sendable {
+    package let format: SlotFormat
+    private let memory: SharedMemory
+    private let free: [Condition<FreeList>]
+
+    /// Numbers of free slots, the last one freed on top: its memory is warm.
+    private struct FreeList {
+        var numbers: [Int] = []
+    }
+
+    /// Makes the memory of a mount's slots; the caller owns the descriptor (memfd_create(2)).
+    package static func create(format: SlotFormat) throws(Errno) -> Int32 {
+        let descriptor = try SharedMemory.create(name: "forebay-slots", size: format.size)
+        do throws(Errno) {
+            let memory = try SharedMemory(descriptor: descriptor, populated: false)
+            let values: [(HeaderWord, UInt64)] = [
+                (.version, SlotFormat.version), (.large, UInt64(format.large)),
+                (.medium, UInt64(format.medium)), (.small, UInt64(format.small)),
+                (.magic, SlotFormat.magic),
+            ]
+            for (word, value) in values {
+                memory.base.storeBytes(of: value, toByteOffset: word.rawValue, as: UInt64.self)
+            }
+            return descriptor
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    /// Maps the slots of a mount. Every slot counts as taken until `release` is called for it.
+    /// Throws EINVAL for memory that is not slots of this version.
+    package init(descriptor: Int32, populated: Bool) throws(Errno) {
+        memory = try SharedMemory(descriptor: descriptor, populated: populated)
+        format = try Self.readFormat(memory)
+        free = [SlotClass.large, .medium, .small].map { _ in Condition(FreeList()) }
+    }
+
+    private static func readFormat(_ memory: SharedMemory) throws(Errno) -> SlotFormat {
+        guard memory.size >= SlotFormat.slotsOffset else { throw .invalid }
+        func word(_ word: HeaderWord) -> UInt64 {
+            memory.base.load(fromByteOffset: word.rawValue, as: UInt64.self)
+        }
+        guard word(.magic) == SlotFormat.magic, word(.version) == SlotFormat.version else {
+            throw .invalid
+        }
+        let counts = [word(.large), word(.medium), word(.small)]
+        guard counts.allSatisfy({ $0 <= UInt64(SlotFormat.mostSlots) }), counts[0] > 0 else {
+            throw .invalid
+        }
+        let format = SlotFormat(
+            large: Int(counts[0]), medium: Int(counts[1]), small: Int(counts[2]))
+        guard format.size == memory.size else { throw .invalid }
+        return format
+    }
+
+    /// Keeps the slots in memory (mlock(2)): the kernel's copy of a request must not fault.
+    package func lock() throws(Errno) { try memory.lock() }
+
+    /// The 512 words of counters that outlive a server.
+    package var counters: UnsafeMutablePointer<UInt64> {
+        (memory.base + SlotFormat.countersOffset).assumingMemoryBound(to: UInt64.self)
+    }
+
+    /// Adds to a counter; any thread may.
+    @inline(__always)
+    package func count(_ word: Int, _ amount: UInt64 = 1) {
+        counter(word).pointee.wrappingAdd(amount, ordering: .relaxed)
+    }
+
+    func counter(_ word: Int) -> SharedWord {
+        (memory.base + SlotFormat.countersOffset + word * 8)
+            .assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    func header(_ word: HeaderWord) -> SharedWord {
+        (memory.base + word.rawValue).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    var initRequest: UnsafeMutableRawPointer { memory.base + SlotFormat.initRequestOffset }
+    var initReply: UnsafeMutableRawPointer { memory.base + SlotFormat.initReplyOffset }
+
+    /// The server is alive; `time` is monotonic, in nanoseconds.
+    package func beat(at time: UInt64) {
+        header(.heartbeat).pointee.store(time, ordering: .releasing)
+    }
+
+    /// The last sign of life; 0 before the first.
+    package var lastBeat: UInt64 {
+        get { header(.heartbeat).pointee.load(ordering: .acquiring) }
+        set { header(.heartbeat).pointee.store(newValue, ordering: .releasing) }
+    }
+
+    /// A server of this mount has answered requests.
+    package var hasServed: Bool { header(.served).pointee.load(ordering: .acquiring) != 0 }
+
+    func markServed() { header(.served).pointee.store(1, ordering: .releasing) }
+
+    /// Some request has come and has not been answered.
+    package var hasRequests: Bool {
+        for index in 0..<format.count {
+            let state = slot(index).state
+            if state == .received || state == .applied { return true }
+        }
+        return false
+    }
+
+    /// A slot by its number, which must be below `format.count`.
+    package func slot(_ index: Int) -> Slot {
+        let control = memory.base + format.offset(of: index)
+        let size = format.slotClass(of: index)
+        let offset =
+            size == .small ? SlotFormat.smallRequestOffset : SlotFormat.pagedRequestOffset
+        return Slot(
+            index: index, control: control, request: control + offset, capacity: size.capacity)
+    }
+
+    // MARK: - Free slots
+
+    private func list(_ size: SlotClass) -> Condition<FreeList> { free[size.rawValue] }
+
+    /// A free slot of one size, nil when there is none.
+    func take(_ size: SlotClass) -> Slot? {
+        guard let index = list(size).withLock({ $0.numbers.popLast() }) else { return nil }
+        return slot(index)
+    }
+
+    /// Waits for a free slot until the monotonic time `deadline`, nanoseconds.
+    func take(_ size: SlotClass, until deadline: UInt64) -> Slot? {
+        guard let index = list(size).wait(until: deadline, { $0.numbers.popLast() }) else {
+            return nil
+        }
+        return slot(index)
+    }
+
+    /// How many slots of a size are free.
+    func freeCount(_ size: SlotClass) -> Int { list(size).withLock { $0.numbers.count } }
+
+    /// The request of a slot is done: the slot is free for another one.
+    func release(_ slot: Slot) {
+        slot.enter(.free)
+        list(format.slotClass(of: slot.index)).updateWakingOne { $0.numbers.append(slot.index) }
+    }
+}
+
+// MARK: - INIT
+
+extension RequestSlots {
+    /// Bytes of the saved INIT request; 0 when none is or its length cannot be one.
+    var initRequestLength: Int {
+        get { savedLength(.initRequestLength) }
+        set { header(.initRequestLength).pointee.store(UInt64(newValue), ordering: .releasing) }
+    }
+
+    /// Bytes of the saved reply to INIT, likewise.
+    var initReplyLength: Int {
+        get { savedLength(.initReplyLength) }
+        set { header(.initReplyLength).pointee.store(UInt64(newValue), ordering: .releasing) }
+    }
+
+    private func savedLength(_ word: HeaderWord) -> Int {
+        let length = header(word).pointee.load(ordering: .acquiring)
+        return length <= UInt64(SlotFormat.initCapacity) ? Int(length) : 0
+    }
+}
+
+// MARK: - Counters
+
+extension RequestSlots {
+    /// Requests from the kernel since the mount, by their names; those that never came are left
+    /// out.
+    package func requestCounts() -> [(name: String, count: UInt64)] {
+        (0..<CounterWord.opcodeCount).compactMap { number in
+            let count = counter(CounterWord.opcodes + number).pointee.load(ordering: .relaxed)
+            guard count > 0 else { return nil }
+            let operation = OperationCode(UInt32(number))
+            return (operation.name ?? "opcode_\(number)", count)
+        }
+    }
+}

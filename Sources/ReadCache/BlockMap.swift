@@ -1,0 +1,292 @@
+import Glibc
+import Policy
+import Synchronization
+
+/// Which content each block of each file has. Neighbouring blocks are in the same shard, so that
+/// a request takes few locks. Entries are not taken out when their content goes: a generation that
+/// does not match makes them worth nothing, and the next rebuild of the shard drops them.
+struct BlockMap: BitwiseCopyable, @unchecked Sendable {
+    private let contents: ContentTable
+    private let shards: UnsafeMutablePointer<BlockMapShard>
+    let shardCount: Int
+    private let locks: LockArray
+    private let dead: DeadFiles
+    /// Bytes of all tables.
+    private let tableBytes: UnsafeMutablePointer<Atomic<Int>>
+    /// Bytes that the tables may take.
+    private let tableLimit: Int
+    /// Makes the order of the keys unknown to those who choose block numbers.
+    private let secret: UInt64
+    /// Entries for zero blocks that a shard keeps: they have no frame whose eviction would make
+    /// them go.
+    private let zeroLimit: Int
+
+    /// Blocks of a file that are in the same shard.
+    static let runBlocks: UInt64 = 32
+
+    static func bytes(shards: Int) -> Int {
+        Arena.bytes(BlockMapShard.self, shards) + LockArray.bytes(shards)
+            + Arena.bytes(Atomic<Int>.self, 1) + DeadFiles.bytes
+    }
+
+    /// `shards` is a power of two.
+    init(
+        _ arena: inout Arena, contents: ContentTable, shards count: Int, tableLimit: Int,
+        secret: UInt64
+    ) {
+        self.contents = contents
+        shardCount = count
+        shards = arena.take(BlockMapShard.self, count)
+        for index in 0..<count { (shards + index).initialize(to: BlockMapShard()) }
+        locks = LockArray(&arena, count)
+        tableBytes = arena.take(Atomic<Int>.self, 1)
+        dead = DeadFiles(&arena)
+        self.tableLimit = tableLimit
+        self.secret = secret
+        zeroLimit = contents.count / count
+    }
+
+    func destroy() {
+        for index in 0..<shardCount { shards[index].destroy() }
+        locks.destroy()
+    }
+
+    /// Bytes of all tables now.
+    var bytes: Int { tableBytes.pointee.load(ordering: .relaxed) }
+
+    /// Whether the map can hold a block of this file at all.
+    @inline(__always)
+    static func holds(_ file: CacheID, _ block: UInt64) -> Bool {
+        file.rawValue < CacheID.limit && block < BlockKey.blockLimit
+    }
+
+    @inline(__always)
+    private func shard(_ file: CacheID, _ block: UInt64) -> Int {
+        let run = UInt64(file.rawValue) &<< 29 | block / BlockMap.runBlocks
+        return Int(truncatingIfNeeded: spread(run ^ secret)) & (shardCount &- 1)
+    }
+
+    @inline(__always)
+    private func run(_ block: UInt64, _ count: Int) -> Int {
+        min(count, Int(truncatingIfNeeded: BlockMap.runBlocks - block % BlockMap.runBlocks))
+    }
+
+    // MARK: - Looking up
+
+    /// Pins the leading found blocks into the lease; answers how many.
+    func pin(
+        _ file: CacheID, _ firstBlock: UInt64, _ count: Int, _ lease: inout ReadLease,
+        _ zeros: inout Int
+    ) -> Int {
+        var found = 0
+        while found < count {
+            let block = firstBlock &+ UInt64(truncatingIfNeeded: found)
+            let run = run(block, count &- found)
+            let shard = shard(file, block)
+            locks.lock(shard)
+            let pinned = pinRun(shards + shard, file, block, run, &lease, &zeros)
+            locks.unlock(shard)
+            found &+= pinned
+            if pinned < run { break }
+        }
+        return found
+    }
+
+    @inline(__always)
+    private func pinRun(
+        _ shard: UnsafeMutablePointer<BlockMapShard>, _ file: CacheID, _ firstBlock: UInt64,
+        _ count: Int, _ lease: inout ReadLease, _ zeros: inout Int
+    ) -> Int {
+        for index in 0..<count {
+            let block = firstBlock &+ UInt64(truncatingIfNeeded: index)
+            let key = BlockKey(file, block, secret: secret).spreadValue
+            guard let place = shard.pointee.find(key) else { return index }
+            let entry = place.pointee
+            if entry.isZero {
+                lease.appendZero()
+                zeros &+= 1
+                continue
+            }
+            let id = entry.content
+            guard contents.pin(id, generation: entry.generation) else { return index }
+            lease.append(id, frame: contents.frames[Int(id)])
+        }
+        return count
+    }
+
+    /// Whether a lookup would find the block. Does not count as a hit.
+    func contains(_ file: CacheID, _ block: UInt64) -> Bool {
+        let shard = shard(file, block)
+        locks.lock(shard)
+        defer { locks.unlock(shard) }
+        let key = BlockKey(file, block, secret: secret).spreadValue
+        guard let entry = shards[shard].find(key)?.pointee else { return false }
+        return entry.isZero || isLive(entry)
+    }
+
+    private func isLive(_ entry: BlockMapEntry) -> Bool {
+        let word = contents.word(entry.content)
+        return word.generation == entry.generation && word.has(.live)
+    }
+
+    private func isKnown(_ entry: BlockMapEntry) -> Bool {
+        if entry.isZero { return true }
+        let word = contents.word(entry.content)
+        return word.generation == entry.generation && word.isKnown
+    }
+
+    // MARK: - Changing
+
+    /// Puts what a block has if `isCurrent`, asked under the shard's lock, still says so. `value`
+    /// is the value of a `BlockMapEntry`, whose content the caller holds pinned.
+    func insert(
+        _ file: CacheID, _ block: UInt64, value: UInt64, _ isCurrent: () -> Bool
+    ) -> Bool {
+        let index = shard(file, block)
+        locks.lock(index)
+        defer { locks.unlock(index) }
+        guard isCurrent() else { return false }
+        let entry = BlockMapEntry(
+            key: BlockKey(file, block, secret: secret).spreadValue, value: value)
+        let shard = shards + index
+        if let place = shard.pointee.find(entry.key) {
+            forgetKept(place.pointee)
+            place.pointee = entry
+            return true
+        }
+        if shard.pointee.isCrowded { rebuild(shard) }
+        if shard.pointee.insert(entry) { return true }
+        rebuild(shard)
+        return shard.pointee.insert(entry)
+    }
+
+    /// A content is no longer kept for the sake of this entry.
+    private func forgetKept(_ entry: BlockMapEntry) {
+        if entry.isKept {
+            contents.setKept(entry.content, generation: entry.generation, false)
+        }
+    }
+
+    /// Takes out a range of blocks, which may reach beyond everything (`count` of UInt64.max).
+    func remove(_ file: CacheID, _ firstBlock: UInt64, _ count: UInt64) {
+        guard BlockMap.holds(file, firstBlock) else { return }
+        let end = firstBlock + min(count, BlockKey.blockLimit - firstBlock)
+        // Beyond so many blocks it is quicker to look at the whole map.
+        if end - firstBlock > UInt64(bytes / 256 + 1024) {
+            return removeScanning(file, firstBlock..<end)
+        }
+        var block = firstBlock
+        while block < end {
+            let run = run(block, Int(min(end - block, BlockMap.runBlocks)))
+            let index = shard(file, block)
+            locks.lock(index)
+            for _ in 0..<run {
+                let key = BlockKey(file, block, secret: secret).spreadValue
+                if let place = shards[index].find(key) {
+                    forgetKept(place.pointee)
+                    shards[index].remove(place)
+                }
+                block += 1
+            }
+            locks.unlock(index)
+        }
+    }
+
+    private func removeScanning(_ file: CacheID, _ range: Range<UInt64>) {
+        purgeAll { entry in
+            guard BlockKey.file(of: entry.key, secret: secret) == file,
+                range.contains(BlockKey.block(of: entry.key, secret: secret))
+            else { return true }
+            forgetKept(entry)
+            return false
+        }
+    }
+
+    private func purgeAll(_ isWanted: (BlockMapEntry) -> Bool) {
+        for index in 0..<shardCount {
+            locks.lock(index)
+            shards[index].purge(isWanted)
+            locks.unlock(index)
+        }
+    }
+
+    /// Nothing will be looked up under this id any more. One caller at a time.
+    func drop(_ file: CacheID) {
+        guard BlockMap.holds(file, 0) else { return }
+        if dead.isFull {
+            purgeAll(isWanted)
+            dead.removeAll()
+        }
+        dead.add(file)
+    }
+
+    // MARK: - Making room
+
+    /// Drops a shard's entries that are worth nothing.
+    func purge(shard index: Int) {
+        locks.lock(index)
+        shards[index].purge(isWanted)
+        locks.unlock(index)
+    }
+
+    private func isWanted(_ entry: BlockMapEntry) -> Bool {
+        guard isKnown(entry) else { return false }
+        if dead.isEmpty { return true }
+        guard dead.contains(BlockKey.file(of: entry.key, secret: secret)) else { return true }
+        forgetKept(entry)
+        return false
+    }
+
+    /// Drops what is worth nothing, then finds the size at which a fifth is empty.
+    private func rebuild(_ shard: UnsafeMutablePointer<BlockMapShard>) {
+        var zeros = 0
+        shard.pointee.purge { entry in
+            guard isWanted(entry) else { return false }
+            if entry.isZero { zeros += 1 }
+            return true
+        }
+        if zeros > zeroLimit { halve(shard) { $0.isZero } }
+        let places = BlockMapShard.places(for: shard.pointee.count + 1)
+        let growth = (places - shard.pointee.places) * MemoryLayout<BlockMapEntry>.stride
+        if growth > 0 && bytes + growth > tableLimit {
+            // The map may not take more: blocks at random are forgotten.
+            if shard.pointee.isCrowded { halve(shard) { _ in true } }
+            return
+        }
+        let isRoomy = shard.pointee.count * 4 < shard.pointee.capacity * 3
+        if growth > 0 || (growth < 0 && isRoomy) {
+            let before = shard.pointee.bytes
+            guard shard.pointee.resize(places: places) else { return }
+            tableBytes.pointee.wrappingAdd(shard.pointee.bytes - before, ordering: .relaxed)
+        }
+    }
+
+    /// Drops every other entry of a kind.
+    private func halve(
+        _ shard: UnsafeMutablePointer<BlockMapShard>, _ isCandidate: (BlockMapEntry) -> Bool
+    ) {
+        var turn = false
+        shard.pointee.purge { entry in
+            guard isCandidate(entry) else { return true }
+            turn.toggle()
+            if !turn { forgetKept(entry) }
+            return turn
+        }
+    }
+
+    // MARK: - Counting
+
+    /// Every entry that means something now, under its shard's lock.
+    func forEach(_ visit: (CacheID, BlockMapEntry) -> Void) {
+        for index in 0..<shardCount {
+            locks.lock(index)
+            shards[index].forEach { place in
+                let entry = place.pointee
+                guard entry.isZero || isLive(entry) else { return }
+                let file = BlockKey.file(of: entry.key, secret: secret)
+                if dead.isEmpty || !dead.contains(file) { visit(file, entry) }
+            }
+            locks.unlock(index)
+        }
+    }
+}

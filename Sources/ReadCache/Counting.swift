@@ -1,0 +1,42 @@
+import Synchronization
+
+/// Figures, for the control path: these walk the whole block map.
+extension MemoryTier {
+    /// Tells for each file how many of its blocks are in memory, zero blocks not counted.
+    package func cachedBlocks(_ visit: (CacheID, Int) -> Void) {
+        var counts: [CacheID: Int] = [:]
+        map.forEach { file, entry in
+            if !entry.isZero { counts[file, default: 0] += 1 }
+        }
+        for (file, count) in counts { visit(file, count) }
+    }
+
+    /// All figures of this moment.
+    package var statistics: MemoryTierStatistics {
+        var result = MemoryTierStatistics()
+        var seen = [UInt64](repeating: 0, count: contents.count / 64 + 1)
+        map.forEach { _, entry in
+            if entry.isZero {
+                result.zeroBlocks += 1
+                return
+            }
+            result.cachedBlocks += 1
+            let place = Int(entry.content / 64)
+            let bit: UInt64 = 1 << UInt64(entry.content % 64)
+            if seen[place] & bit == 0 {
+                seen[place] |= bit
+                result.uniqueBlocks += 1
+            }
+        }
+        withPool { pool in
+            result.framesInUse = pool.inUse
+            result.frameCapacity = pool.allowed
+            result.evictions = pool.evictions
+            result.ghosts = pool.ghosts.count
+        }
+        result.bookkeepingBytes = geometry.fixedBytes + map.bytes
+        result.budget = geometry.budget
+        result.mergedBlocks = merged.load(ordering: .relaxed)
+        return result
+    }
+}

@@ -1,4 +1,0 @@
-package struct ReadLease: ~Copyable {
-    package init() {}
-    package mutating func release() {}
-}

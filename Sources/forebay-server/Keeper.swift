@@ -1,0 +1,135 @@
+import CLinux
+import FuseServer
+import Glibc
+import Policy
+import Syscalls
+
+/// Holds what must outlive a server: the mount's descriptor, the memory of the request slots and
+/// that of the cache's frames. Starts the server and replaces it when it dies or hangs, for as long
+/// as the mount is there. Looks at no request, so nothing in a request can end it.
+///
+/// SIGTERM, SIGINT and SIGHUP do nothing here: a datastore ends by umount(2), which `forebay
+/// unmount` calls, and at shutdown by the system's own unmounting. The server then finds the mount
+/// gone and exits with 0, and the keeper with it.
+struct Keeper {
+    private let invocation: Invocation
+    private let mount: KernelMount
+
+    init(_ invocation: Invocation) {
+        self.invocation = invocation
+        mount = KernelMount(options: invocation.options)
+    }
+
+    /// Runs until the mount is gone. Answers the exit status.
+    func run() -> Int32 {
+        for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
+        setsid()
+        chdir("/")
+        do throws(Refusal) {
+            let device = try mount.mount()
+            defer { unlink(invocation.options.controlSocket) }
+            let status = try keep(Self.raise(device))
+            if mount.isDead { mount.remove() }
+            return status
+        } catch {
+            SystemLog.error("\(error.what): \(error.why)")
+            invocation.report("error \(error.what): \(error.why)")
+            return 1
+        }
+    }
+
+    /// Descriptors 3 to 6 are the server's; ours lie above.
+    private static func raise(_ descriptor: Int32) -> Int32 {
+        let raised = CLinux_dup_above(descriptor, 16)
+        guard raised >= 0 else { return descriptor }
+        close(descriptor)
+        return raised
+    }
+
+    private func keep(_ device: Int32) throws(Refusal) -> Int32 {
+        let memory: (slots: Int32, frames: Int32)
+        let slots: RequestSlots
+        do throws(Errno) {
+            memory = (
+                Self.raise(try RequestSlots.create(format: .standard)),
+                Self.raise(
+                    try SharedMemory.create(
+                        name: "forebay-frames", size: invocation.options.ram))
+            )
+            slots = try RequestSlots(descriptor: memory.slots, populated: false)
+        } catch {
+            mount.remove()
+            throw Refusal("memory of the mount", "\(error)")
+        }
+        var life = Life()
+        while true {
+            slots.lastBeat = 0
+            let end = serve(slots, [device, memory.slots, memory.frames], &life)
+            if end == .exit(0) { return 0 }
+            guard slots.hasServed else {
+                mount.remove()
+                if end != .exit(1) { invocation.report("error the server ended: \(end)") }
+                return 1
+            }
+            SystemLog.warning("the server ended (\(end)); another one takes over")
+            life.note(end, hadServed: slots.lastBeat != 0)
+            sleep(milliseconds: life.delay)
+        }
+    }
+
+    private func serve(
+        _ slots: RequestSlots, _ descriptors: [Int32], _ life: inout Life
+    ) -> ServerProcess.End {
+        let options = invocation.options
+        var arguments = [
+            "serve", options.backing, options.mountpoint, "-o", options.optionText, "--fuse-fd",
+            "3", "--slots-fd", "4", "--frames-fd", "5",
+        ]
+        var descriptors = descriptors
+        if let ready = invocation.readyDescriptor, !slots.hasServed {
+            arguments += ["--ready-fd", "6"]
+            descriptors.append(Self.raise(ready))
+        }
+        if let cause = life.cause {
+            arguments += ["--died", cause, "--died-at", String(life.diedAt)]
+        }
+        do throws(Errno) {
+            let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
+            if descriptors.count > 3 { close(descriptors[3]) }
+            return process.wait(slots: slots, device: descriptors[0])
+        } catch {
+            SystemLog.error("a server could not be started: \(error)")
+            return .exit(2)
+        }
+    }
+}
+
+/// How servers lived so far: what the next one is told, and when it starts.
+struct Life {
+    /// Why the last one ended: `trap` or `other`; nil before the first end.
+    private(set) var cause: String?
+    private(set) var diedAt: UInt64 = 0
+    /// Milliseconds to wait before the next start.
+    private(set) var delay: UInt64 = 0
+
+    /// Signals by which a process ends itself, one request perhaps being the reason.
+    static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]
+
+    /// A server that had served and was killed from outside has a successor at once. Otherwise the
+    /// next start would probably end as the last one, so each waits longer, up to five seconds.
+    mutating func note(_ end: ServerProcess.End, hadServed: Bool) {
+        var isTrap = false
+        if case .signal(let number) = end { isTrap = Self.traps.contains(number) }
+        cause = isTrap ? "trap" : "other"
+        let now = monotonicNanoseconds()
+        let sinceLast = now &- diedAt
+        diedAt = now
+        if hadServed, !isTrap || sinceLast > .seconds(30) {
+            delay = 0
+        } else if delay == 0, hadServed {
+            delay = 100
+        } else {
+            delay = min(max(100, delay * 2), 5000)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import CLinux
+import FuseServer
+import Glibc
+import Policy
+import Syscalls
+
+/// A server as its keeper sees it: a process.
+struct ServerProcess: ~Copyable {
+    /// How it ended.
+    enum End: Equatable {
+        case exit(Int32)
+        case signal(Int32)
+        /// It showed no sign of life, was killed, and may not be gone yet.
+        case hang
+    }
+
+    let pid: pid_t
+    private let handle: Descriptor
+
+    /// Starts this program again with other arguments. `descriptors` become 3, 4, 5 … in the new
+    /// process; their own numbers must be higher than those.
+    static func start(
+        arguments: [String], descriptors: [Int32]
+    ) throws(Errno) -> ServerProcess {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for (index, descriptor) in descriptors.enumerated() {
+            posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(3 + index))
+        }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var signals = sigset_t()
+        sigfillset(&signals)
+        posix_spawnattr_setsigdefault(&attributes, &signals)
+        sigemptyset(&signals)
+        posix_spawnattr_setsigmask(&attributes, &signals)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+        var words = ([CommandLine.arguments[0]] + arguments).map { strdup($0) }
+        words.append(nil)
+        defer { for word in words { free(word) } }
+        // A trap must end the process at once: nobody waits for a back trace while clients wait.
+        setenv("SWIFT_BACKTRACE", "enable=no", 1)
+        var pid = pid_t()
+        let status = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, words, environ)
+        guard status == 0 else { throw Errno(status) }
+        let handle = try call { CLinux_pidfd_open(pid) }
+        return ServerProcess(pid: pid, handle: Descriptor(owning: handle))
+    }
+
+    private init(pid: pid_t, handle: consuming Descriptor) {
+        self.pid = pid
+        self.handle = handle
+    }
+
+    /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
+    /// shows none although there is something to do is killed. Time in which this process itself
+    /// did not run does not count.
+    func wait(slots: RequestSlots, device: Int32) -> End {
+        let interval: UInt64 = 100
+        var lastBeat: UInt64 = 0
+        var silence: UInt64 = 0
+        while true {
+            var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
+            if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            let beat = slots.lastBeat
+            silence = beat == lastBeat ? silence + interval : 0
+            lastBeat = beat
+            let limit = beat == 0 ? Limits.serverStart * 1000 : Limits.serverSilence
+            guard silence >= limit, hasWork(slots, device) else { continue }
+            SystemLog.error("server \(pid) shows no sign of life; it is replaced")
+            CLinux_pidfd_signal(handle.raw, SIGKILL)
+            // Its threads end within microseconds; the process may take longer, for example to
+            // close files on a datastore that hangs. Nobody waits for that.
+            if poll(&event, 1, Int32(interval)) > 0 { _ = reap() }
+            return .hang
+        }
+    }
+
+    /// Something is to be done: in the slots, or in the kernel's queue.
+    private func hasWork(_ slots: RequestSlots, _ device: Int32) -> Bool {
+        if slots.hasRequests { return true }
+        var event = pollfd(fd: device, events: Int16(POLLIN), revents: 0)
+        return poll(&event, 1, 0) > 0 && event.revents & Int16(POLLIN) != 0
+    }
+
+    private func reap() -> End {
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 {
+            if errno != EINTR { return .exit(1) }
+        }
+        let number = status & 0x7f
+        return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
+    }
+}

@@ -1,0 +1,128 @@
+import Policy
+import Testing
+
+@Suite struct MountOptionsParserTests {
+    private func parse(
+        _ options: String..., backing: String = "/mnt/nas", memory: UInt64 = 8 << 30,
+        sloppy: Bool = false
+    ) throws(Refusal) -> MountOptions {
+        try MountOptionsParser.parse(
+            backing: backing, mountpoint: "/srv/vms", options: options, memory: memory,
+            sloppy: sloppy)
+    }
+
+    private func refusal(_ options: String..., backing: String = "/mnt/nas") -> Refusal? {
+        do throws(Refusal) {
+            _ = try MountOptionsParser.parse(
+                backing: backing, mountpoint: "/srv/vms", options: options, memory: 8 << 30)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test func defaults() throws {
+        let options = try parse()
+        #expect(options.name == "nas")
+        #expect(options.state == "/var/lib/forebay/nas")
+        #expect(options.ram == 1 << 30)
+        #expect(options.attributeTimeout == 10)
+        #expect(options.backendTimeout == 60)
+        #expect(!options.readOnly)
+        #expect(options.mountFlags == 0)
+        #expect(options.controlSocket == "/run/forebay/nas.sock")
+    }
+
+    @Test(arguments: [
+        (1 << 20, 16 << 20), (256 << 20, 32 << 20), (64 << 30, 4 << 30),
+        (8 << 30, 1 << 30),
+    ] as [(UInt64, Int)])
+    func ramFollowsTheMemory(memory: UInt64, ram: Int) throws {
+        #expect(try parse(memory: memory).ram == ram)
+    }
+
+    @Test func everyOption() throws {
+        let options = try parse(
+            "name=lab-1,state=/var/tmp/x/,ram=64M", "attr_timeout=2.5,backend_timeout=7,ro")
+        #expect(options.name == "lab-1")
+        #expect(options.state == "/var/tmp/x")
+        #expect(options.ram == 64 << 20)
+        #expect(options.attributeTimeout == 2.5)
+        #expect(options.backendTimeout == 7)
+        #expect(options.readOnly)
+    }
+
+    @Test func laterOptionsWin() throws {
+        #expect(try parse("ram=32M", "ram=64M,ro,rw").ram == 64 << 20)
+        #expect(try !parse("ro,rw").readOnly)
+    }
+
+    @Test(arguments: [
+        "rw", "defaults", "auto", "noauto", "nofail", "_netdev", "x-systemd.requires=/mnt/nas",
+        "x-systemd.automount", "X-mount.mkdir", "write=through", "nouser", "", ",,",
+        "allow_other,default_permissions", "comment=x",
+    ])
+    func acceptedForOthers(option: String) throws {
+        var expected = try parse()
+        let parsed = try parse(option)
+        expected.mountFlags = parsed.mountFlags
+        #expect(parsed == expected)
+    }
+
+    @Test func flagsOfTheKernel() throws {
+        #expect(try parse("nosuid,nodev,noexec,noatime").mountFlags == 2 | 4 | 8 | 1024)
+        #expect(try parse("nosuid,suid,nodev,dev").mountFlags == 0)
+        #expect(try parse("noatime,relatime").mountFlags == 1 << 21)
+    }
+
+    @Test(arguments: [
+        "bogus", "bogus=1", "ram", "ram=", "ram=junk", "ram=1M", "ram=16777215", "ram=-1", "ram=9G",
+        "ram=99999999999999T", "name=", "name=a/b", "name=..", "name=ü", "name=a b",
+        "name=12345678901234567890123456789012345678901234567890123456789012345",
+        "state=relative", "state=", "write=back", "write=junk", "write", "flash=/dev/nvme0n1",
+        "log=/dev/nvme1n1:4G", "flash_dwpd=3", "destage_delay=5", "destage_order=strict",
+        "dirty_max=1G", "discard_log", "attr_timeout=-1", "attr_timeout=x", "attr_timeout=nan",
+        "attr_timeout=inf", "attr_timeout=1e3", "attr_timeout=.5", "attr_timeout=999999",
+        "backend_timeout=0", "backend_timeout=", "remount", "user", "bind", "ro=1", "=",
+    ])
+    func refusedWithStatusTwo(option: String) {
+        let refusal = refusal(option)
+        #expect(refusal?.status == 2)
+        #expect(refusal?.why.isEmpty == false)
+    }
+
+    @Test func whatIsNotBuiltSaysSo() {
+        #expect(refusal("flash=/dev/x")?.why == "is not available in this version")
+        #expect(refusal("write=back")?.why == "is not available in this version")
+    }
+
+    @Test func sloppyPassesOverUnknownOptionsOnly() throws {
+        #expect(try parse("bogus,ram=32M", sloppy: true).ram == 32 << 20)
+        #expect(throws: Refusal.self) { try parse("ram=junk", sloppy: true) }
+    }
+
+    @Test func namesComeFromTheBacking() throws {
+        #expect(try parse(backing: "/data/store//").backing == "/data/store")
+        #expect(try parse(backing: "/data/store//").name == "store")
+        #expect(refusal(backing: "/data/vm store")?.status == 2)
+        #expect(refusal(backing: "/")?.status == 2)
+        #expect(refusal("name=x", backing: "/") == nil)
+        #expect(refusal(backing: "relative")?.status == 2)
+    }
+
+    @Test func canonicalTextReadsBack() throws {
+        let options = try parse("ram=48M,ro,noatime,nosuid,attr_timeout=0.25,name=x.y")
+        #expect(try parse(options.optionText) == options)
+    }
+
+    @Test func arbitraryTextNeverTraps() {
+        var random = SystemRandomNumberGenerator()
+        let letters = Array("ram=name,ostwxyz.-_0189GMK/\"\\\u{0}ü =")
+        for _ in 0..<2000 {
+            let length = Int.random(in: 0...40, using: &random)
+            let text = String((0..<length).map { _ in letters.randomElement(using: &random) ?? "a" })
+            let answer = refusal(text)
+            #expect(answer == nil || answer?.status == 2)
+        }
+    }
+}

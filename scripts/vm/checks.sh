@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# What the scenarios say things with; runs inside the virtual machine only.
+HERE=$CLIENT/$NAME
+
+# fail WHY / skip WHY: end the scenario.
+fail() { echo "$*" >/run/vm/why; echo "failed: $*"; exit 1; }
+skip() { echo "$*" >/run/vm/why; exit 77; }
+# note TEXT: a measured figure; it goes into the report.
+note() { echo "NOTE $NAME@$VERSION: $*"; }
+
+# expect CLAIM COMMAND…: ends the scenario when COMMAND fails. expect_not: when it succeeds.
+expect() {
+    local claim=$1
+    shift
+    echo "+ $*"
+    "$@" || fail "$claim (status $? of: $*)"
+}
+
+expect_not() {
+    local claim=$1
+    shift
+    echo "+ ! $*"
+    ! "$@" || fail "$claim (unexpected success of: $*)"
+}
+
+# expect_equal CLAIM WANTED GOT
+expect_equal() { [[ $2 == "$3" ]] || fail "$1: wanted $2, got $3"; }
+
+# soon SECONDS COMMAND…: retries until COMMAND succeeds.
+soon() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < until)) || return 1
+        sleep 0.5
+    done
+}
+
+sum() { md5sum <"$1" | cut -d' ' -f1; }
+
+# same FILE: equal contents at the filer, at Forebay and at the hypervisor; FILE as seen from their roots.
+same() {
+    local filer forebay client
+    filer=$(sum "$FILER/$1") forebay=$(sum "$MOUNT/$1") client=$(sum "$CLIENT/$1")
+    echo "$1: filer $filer, forebay $forebay, client $client"
+    [[ -n $filer && $filer == "$forebay" && $filer == "$client" ]]
+}
+
+# drop_page_caches: what the kernel holds at every level of the chain, so that only Forebay's tier is left.
+drop_page_caches() {
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+}
+
+# nfs_operations MOUNTPOINT OPERATION: how often its client sent it.
+nfs_operations() {
+    awk -v mountpoint="$1" -v operation="$2:" '
+        $1 == "device" {here = ($5 == mountpoint)}
+        here && $1 == operation {print $2}' /proc/self/mountstats
+}
+
+# server_pid: of the process that serves the mount.
+server_pid() { forebay status "$MOUNT" --json | grep -o '"server_pid": *[0-9]*' | grep -o '[0-9]*$'; }
+
+# fuse_requests: one line "OPCODE COUNT" for each, sorted.
+fuse_requests() {
+    forebay status "$MOUNT" --json | tr -d '\n' | grep -o '"fuse_requests": *{[^}]*}' |
+        grep -o '"[A-Z_0-9]*": *[0-9]*' | tr -d '":' | sort
+}

@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Locks of one hypervisor hold against another: whole files, ranges, waiting for them, and their release.
+# Version 3 takes them from lockd and rpc.statd, so these mounts are made without nolock.
+one=/chain/one two=/chain/two
+mkdir -p $one $two "$FILER/$NAME"
+: >"$FILER/$NAME/locked"
+mount_options() { client_options "$1" | sed 's/nolock,//'; }
+for place in $one $two; do
+    expect "a mount with locks" mount -t nfs -o "$(mount_options "$VERSION"),nosharecache" \
+        "$(nfs_source 127.0.0.1 "$MOUNT" "$VERSION")" $place
+done
+trap 'kill $(jobs -p) 2>/dev/null; sleep 1; umount -l $one $two; rmdir $one $two' EXIT
+file=$NAME/locked
+
+# -o: the lock is flock's own, not its child's, and goes with it.
+flock -o -x "$one/$file" bash -c 'touch /run/vm/held; exec sleep 300' &
+holder=$!
+expect "a lock is given" soon 30 test -e /run/vm/held
+expect_not "a lock conflicts with another client's" flock -n -x "$two/$file" true
+expect_not "a shared lock conflicts with an exclusive one" flock -n -s "$two/$file" true
+flock -x "$two/$file" touch /run/vm/waited &
+sleep 2
+[[ ! -e /run/vm/waited ]] || fail "a lock was given while another client held it"
+kill $holder
+expect "who waits for a lock gets it" soon 60 test -e /run/vm/waited
+expect "a free lock is given" flock -n -x "$two/$file" true
+rm -f /run/vm/held /run/vm/waited
+
+# lock_range FILE START LENGTH COMMAND…: fcntl(F_SETLK) on a range while COMMAND runs; status 9 when refused.
+locker='use Fcntl; my ($name, $start, $length, @command) = @ARGV;
+    sysopen(my $file, $name, O_RDWR) or die "open: $!";
+    fcntl($file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, $start, $length, 0)) or exit 9;
+    exit(system(@command) >> 8);'
+lock_range() { perl -e "$locker" "$@"; }
+perl -e "$locker" "$one/$file" 0 4096 bash -c 'touch /run/vm/held; exec sleep 300' &
+holder=$!
+expect "a range lock is given" soon 30 test -e /run/vm/held
+status=0
+lock_range "$two/$file" 1024 512 true || status=$?
+expect_equal "an overlapping range is refused" 9 $status
+expect "a range beside it is free" lock_range "$two/$file" 4096 4096 true
+kill -9 $holder
+rm -f /run/vm/held
+expect "the range is free afterwards" soon 30 lock_range "$two/$file" 0 4096 true
