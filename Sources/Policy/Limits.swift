@@ -114,4 +114,15 @@ package enum Limits {
     /// Contents that one eviction passes over before it takes what comes: bounds the time that it
     /// keeps others from evicting.
     package static let evictionPatience = 1024
+
+    /// Milliseconds after which a file's identity is in the table: what is younger when a server
+    /// dies has to be searched for in the datastore's tree.
+    package static let identityInterval: UInt64 = 20
+
+    /// Milliseconds that a request waits for that search before it is told to try again. Most
+    /// datastores have few files; those with millions keep their callers waiting.
+    package static let searchPatience: UInt64 = 5000
+
+    /// Requests that may wait so at the same time: a part of the threads.
+    package static let searchers = workerThreads / 2
 }
