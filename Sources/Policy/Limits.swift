@@ -91,4 +91,15 @@ package enum Limits {
     /// Milliseconds that a client of the control socket may take to send its line or to take its
     /// answer.
     package static let controlPatience: UInt64 = 5000
+
+    /// Milliseconds after which a file's identity is in the table: what is younger when a server
+    /// dies has to be searched for in the datastore's tree.
+    package static let identityInterval: UInt64 = 20
+
+    /// Milliseconds that a request waits for that search before it is told to try again. Most
+    /// datastores have few files; those with millions keep their callers waiting.
+    package static let searchPatience: UInt64 = 5000
+
+    /// Requests that may wait so at the same time: a part of the threads.
+    package static let searchers = workerThreads / 2
 }

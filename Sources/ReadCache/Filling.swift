@@ -86,7 +86,7 @@ extension MemoryTier {
         }
         guard isCurrent() else { return }
         if memcmp(bytes, zeroPage, 4096) == 0 {
-            _ = map.insert(ticket.file, block, value: BlockMapEntry.zeroFlag, isCurrent)
+            map.insertZero(ticket.file, block, isCurrent)
             return
         }
         guard let id = content(of: bytes, frequency: frequency) else { return }

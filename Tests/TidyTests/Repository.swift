@@ -83,6 +83,12 @@ extension Substring {
         return text
     }
 
+    /// The line without what stands in quotation marks.
+    var withoutLiterals: String {
+        split(separator: "\"", omittingEmptySubsequences: false).enumerated()
+            .filter { $0.offset % 2 == 0 }.map { String($0.element) }.joined(separator: "\"\"")
+    }
+
     /// Whether the text occurs with no letter, digit or underscore next to it.
     func containsWord(_ word: String) -> Bool {
         ranges(of: word).contains { range in
