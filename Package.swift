@@ -114,7 +114,7 @@ let package = Package(
         .testTarget(
             name: "FuseServerTests",
             dependencies: [
-                "FuseServer", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
+                "FuseServer", "CFuse", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
                 "TestSupport",
             ],
             swiftSettings: strict),

@@ -106,6 +106,7 @@ extension Preflight {
 
     func nameInUse() -> PreflightCheck {
         let subject = "name '\(options.name)'"
+        awaitEndOfUnmounted()
         let isAnswered = try? ControlClient.request(
             "status", path: runFolder.socket(options.name), milliseconds: 1000)
         if runFolder.isTaken(options.name) || isAnswered != nil {
@@ -118,6 +119,18 @@ extension Preflight {
         return .pass("name-free", subject, "is free")
     }
 
+    /// After a plain umount(8) the processes end by themselves, a moment later: they are given
+    /// that moment, so that a mount may follow at once.
+    private func awaitEndOfUnmounted() {
+        let deadline = monotonicNanoseconds() + .seconds(3)
+        while runFolder.isTaken(options.name), monotonicNanoseconds() < deadline {
+            guard let mount = runFolder.described(options.name),
+                MountTable.current().entry(at: mount.mountpoint)?.type != "fuse.forebay"
+            else { return }
+            sleep(milliseconds: 20)
+        }
+    }
+
     func statePlace() -> PreflightCheck {
         let subject = "state folder '\(options.state)'"
         let place = AbsolutePath.resolve(AbsolutePath.existing(options.state))
@@ -128,6 +141,12 @@ extension Preflight {
             return .fail(
                 "state-place", subject, "is inside \(folder)",
                 mend: "choose a folder on a local disk with the option state=")
+        }
+        var status = stat()
+        if stat(place, &status) != 0 || status.st_mode & S_IFMT != S_IFDIR {
+            return .fail(
+                "state-place", subject, "is not a folder",
+                mend: "choose another with the option state=")
         }
         if Glibc.access(place, W_OK) != 0 {
             return .fail(

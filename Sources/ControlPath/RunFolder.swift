@@ -61,20 +61,28 @@ package struct RunFolder: Sendable {
         return true
     }
 
+    /// Removes the files that dead processes left of a mount at this place.
+    package func removeStale(mountpoint: String) {
+        for file in TextFile.names(in: path) where file.hasSuffix(".lock") {
+            let name = String(file.dropLast(5))
+            if described(name)?.mountpoint == mountpoint { _ = remove(name) }
+        }
+    }
+
+    /// What the lock file of a name says, whether or not its processes live.
+    package func described(_ name: String) -> Mount? {
+        guard let text = TextFile.read(lock(name), limit: 16384) else { return nil }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard lines.count >= 2 else { return nil }
+        return Mount(name: name, mountpoint: String(lines[0]), backing: String(lines[1]))
+    }
+
     /// The mounts whose processes live, by name.
     package func mounts() -> [Mount] {
-        var found: [Mount] = []
-        for file in TextFile.names(in: path).sorted() {
-            if file.hasSuffix(".lock") {
-                let name = String(file.dropLast(5))
-                guard isTaken(name), let text = TextFile.read(lock(name), limit: 16384) else {
-                    continue
-                }
-                let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-                guard lines.count >= 2 else { continue }
-                found.append(
-                    Mount(name: name, mountpoint: String(lines[0]), backing: String(lines[1])))
-            }
+        let found = TextFile.names(in: path).sorted().compactMap { file -> Mount? in
+            guard file.hasSuffix(".lock") else { return nil }
+            let name = String(file.dropLast(5))
+            return isTaken(name) ? described(name) : nil
         }
         return found + unlocked(besides: found)
     }

@@ -54,6 +54,9 @@ extension Datastore {
                 }
             }
         }
+        // A truncation has done it already; a change of owner does it by itself.
+        let isAlone = change.size == nil && change.uid == nil && change.gid == nil
+        if change.killSetID, isAlone { try clearSetID(file) }
         if let mode = change.mode {
             try backing.ask { () throws(Errno) in
                 try call { CLinux_change_mode(file.descriptor, mode & 0o7777) }
@@ -109,17 +112,16 @@ extension Datastore {
         if killSetID { try clearSetID(file) }
     }
 
-    /// Takes the set-user-ID bit away, and the set-group-ID bit where the group may execute: what
-    /// the kernel does when a user without rights over them changes a file (inode(7)). We run as
-    /// root, for whom the datastore's file system would not.
+    /// Takes the set-user-ID and set-group-ID bits away: what the kernel does when a user without
+    /// rights over them changes a file (inode(7)). We run as root, for whom the datastore's file
+    /// system would not. The kernel lets a file that its group may not execute keep the second bit
+    /// if the user is a member of the group; nobody tells us, and there it means nothing.
     func clearSetID(_ file: BackingFile) throws(Errno) {
         var attributes = Attributes()
         try backing.ask { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
-        var mode = attributes.mode & 0o7777
-        mode &= ~S_ISUID
-        if mode & S_IXGRP != 0 { mode &= ~S_ISGID }
+        let mode = attributes.mode & 0o7777 & ~(S_ISUID | S_ISGID)
         guard mode != attributes.mode & 0o7777 else { return }
         try backing.ask { () throws(Errno) in
             try call { CLinux_change_mode(file.descriptor, mode) }

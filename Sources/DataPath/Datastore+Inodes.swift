@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Passthrough
+import Policy
 import ReadCache
 import Synchronization
 import Syscalls
@@ -13,9 +14,9 @@ extension Datastore {
     func inode(_ node: NodeID) throws(Errno) -> Inode {
         if let inode = inodes.find(node) { return inode }
         guard WaitMode.mayWait else { throw .mustWait }
-        guard let known = identity.find(node) else {
-            throw isTreeKnown.load(ordering: .acquiring) ? .stale : .timedOut
-        }
+        var found = identity.find(node)
+        if found == nil { found = try search(node) }
+        guard let known = found else { throw .stale }
         guard !known.handle.isDerived else { return try reviveByPath(node, known) }
         let file: BackingFile
         do throws(Errno) {
@@ -33,6 +34,21 @@ extension Datastore {
         absorb(inode, attributes, ChangeToken.none)
         descriptors.insert(node, file)
         return inode
+    }
+
+    /// A node id that is not in the table, though it may have been given out: the server before
+    /// this one may have ended before it wrote it down. The walk of the tree finds it.
+    private func search(_ node: NodeID) throws(Errno) -> Identity? {
+        let deadline = monotonicNanoseconds() + .milliseconds(Limits.searchPatience)
+        let count = searchers.add(1, ordering: .relaxed).newValue
+        defer { searchers.subtract(1, ordering: .relaxed) }
+        while !isTreeKnown.load(ordering: .acquiring) {
+            let isLate = monotonicNanoseconds() >= deadline
+            if count > Limits.searchers || isLate { throw .timedOut }
+            sleep(milliseconds: 2)
+            if let known = identity.find(node) { return known }
+        }
+        return identity.find(node)
     }
 
     private func makeInode(_ node: NodeID, _ handle: FileHandle, _ attributes: Attributes) -> Inode {

@@ -12,7 +12,7 @@ extension Datastore {
     func startUpkeep() throws(Errno) {
         try background("upkeep") { datastore in
             datastore.identity.flush()
-            sleep(milliseconds: 200)
+            sleep(milliseconds: Limits.identityInterval)
         }
         try background("closer") { datastore in
             let deadline = monotonicNanoseconds() + .milliseconds(500)

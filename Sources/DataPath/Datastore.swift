@@ -29,6 +29,8 @@ package final class Datastore: Sendable {
     let policyEpoch = Atomic<UInt64>(1)
     /// True when every file has been in the identity table at least once.
     let isTreeKnown: Atomic<Bool>
+    /// Requests that wait for the walk of the tree to find their file.
+    let searchers = Atomic<Int>(0)
     let isClosing = Atomic<Bool>(false)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])

@@ -31,7 +31,8 @@ package struct AttributeChange: Sendable {
     package var size: UInt64?
     package var accessed: TimeChange?
     package var modified: TimeChange?
-    /// The set-user-ID and set-group-ID bits go, because a user without rights over them truncates.
+    /// The set-user-ID and set-group-ID bits go, because a user without rights over them changes
+    /// the file.
     package var killSetID = false
 
     package init() {}

@@ -134,6 +134,10 @@ extension Database {
 
     /// Writes changes in one transaction; nil = the node is gone.
     func write(_ changes: [UInt64: Identity?]) throws(Failure) {
+        // What is lost with the machine's power is found again in the datastore's tree, so only
+        // the death of this process has to be survived: that takes no fsync, and can be often.
+        try execute("PRAGMA synchronous=NORMAL")
+        defer { try? execute("PRAGMA synchronous=FULL") }
         try execute("BEGIN")
         do throws(Failure) {
             let insert = try prepare(

@@ -91,4 +91,38 @@ package enum Limits {
     /// Milliseconds that a client of the control socket may take to send its line or to take its
     /// answer.
     package static let controlPatience: UInt64 = 5000
+
+    /// Smallest RAM tier that can be made at all, in bytes: tests use tiers this small.
+    package static let smallestTier = 1 << 20
+
+    /// One ghost for so many frames: enough to notice that a block comes back soon, and bookkeeping
+    /// stays below 64 bytes for each cached block.
+    package static let framesPerGhost = 10
+
+    /// The share of the frames for contents that were not used again yet, as a divisor (the 10 % of
+    /// the S3-FIFO paper).
+    package static let newcomersDivisor = 10
+
+    /// The share of the frames that pinned contents may keep, as a divisor: the rest must be able
+    /// to cache as well.
+    package static let pinnedDivisor = 2
+
+    /// The share of the RAM tier that its block map may take when contents have very many copies,
+    /// as a divisor.
+    package static let blockMapDivisor = 2
+
+    /// Contents that one eviction passes over before it takes what comes: bounds the time that it
+    /// keeps others from evicting.
+    package static let evictionPatience = 1024
+
+    /// Milliseconds after which a file's identity is in the table: what is younger when a server
+    /// dies has to be searched for in the datastore's tree.
+    package static let identityInterval: UInt64 = 20
+
+    /// Milliseconds that a request waits for that search before it is told to try again. Most
+    /// datastores have few files; those with millions keep their callers waiting.
+    package static let searchPatience: UInt64 = 5000
+
+    /// Requests that may wait so at the same time: a part of the threads.
+    package static let searchers = workerThreads / 2
 }

@@ -1,5 +1,3 @@
-import Glibc
-import Policy
 import Synchronization
 
 /// Which content each block of each file has. Neighbouring blocks are in the same shard, so that
@@ -7,18 +5,18 @@ import Synchronization
 /// does not match makes them worth nothing, and the next rebuild of the shard drops them.
 struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     private let contents: ContentTable
-    private let shards: UnsafeMutablePointer<BlockMapShard>
+    let shards: UnsafeMutablePointer<BlockMapShard>
     let shardCount: Int
-    private let locks: LockArray
+    let locks: LockArray
     private let dead: DeadFiles
     /// Bytes of all tables.
     private let tableBytes: UnsafeMutablePointer<Atomic<Int>>
     /// Bytes that the tables may take.
     private let tableLimit: Int
     /// Makes the order of the keys unknown to those who choose block numbers.
-    private let secret: UInt64
-    /// Entries for zero blocks that a shard keeps: they have no frame whose eviction would make
-    /// them go.
+    let secret: UInt64
+    /// Entries for zero blocks that a shard keeps, as many as for contents: they have no frame
+    /// whose eviction would make them go.
     private let zeroLimit: Int
 
     /// Blocks of a file that are in the same shard.
@@ -31,8 +29,8 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     /// `shards` is a power of two.
     init(
-        _ arena: inout Arena, contents: ContentTable, shards count: Int, tableLimit: Int,
-        secret: UInt64
+        _ arena: inout Arena, contents: ContentTable, shards count: Int, secret: UInt64,
+        tableLimit: Int
     ) {
         self.contents = contents
         shardCount = count
@@ -61,7 +59,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     }
 
     @inline(__always)
-    private func shard(_ file: CacheID, _ block: UInt64) -> Int {
+    func shard(_ file: CacheID, _ block: UInt64) -> Int {
         let run = UInt64(file.rawValue) &<< 29 | block / BlockMap.runBlocks
         return Int(truncatingIfNeeded: spread(run ^ secret)) & (shardCount &- 1)
     }
@@ -97,16 +95,17 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
         _ shard: UnsafeMutablePointer<BlockMapShard>, _ file: CacheID, _ firstBlock: UInt64,
         _ count: Int, _ lease: inout ReadLease, _ zeros: inout Int
     ) -> Int {
+        let known = knownZeros(shard, file, firstBlock)
         for index in 0..<count {
             let block = firstBlock &+ UInt64(truncatingIfNeeded: index)
-            let key = BlockKey(file, block, secret: secret).spreadValue
-            guard let place = shard.pointee.find(key) else { return index }
-            let entry = place.pointee
-            if entry.isZero {
+            if known & BlockMap.bit(block) != 0 {
                 lease.appendZero()
                 zeros &+= 1
                 continue
             }
+            let key = BlockKey(file, block, secret: secret).spreadValue
+            guard let place = shard.pointee.find(key) else { return index }
+            let entry = place.pointee
             let id = entry.content
             guard contents.pin(id, generation: entry.generation) else { return index }
             lease.append(id, frame: contents.frames[Int(id)])
@@ -119,9 +118,10 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
         let shard = shard(file, block)
         locks.lock(shard)
         defer { locks.unlock(shard) }
+        if knownZeros(shards + shard, file, block) & BlockMap.bit(block) != 0 { return true }
         let key = BlockKey(file, block, secret: secret).spreadValue
         guard let entry = shards[shard].find(key)?.pointee else { return false }
-        return entry.isZero || isLive(entry)
+        return isLive(entry)
     }
 
     private func isLive(_ entry: BlockMapEntry) -> Bool {
@@ -149,11 +149,17 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
         let entry = BlockMapEntry(
             key: BlockKey(file, block, secret: secret).spreadValue, value: value)
         let shard = shards + index
+        clearZeros(shard, file, block, BlockMap.bit(block))
         if let place = shard.pointee.find(entry.key) {
             forgetKept(place.pointee)
             place.pointee = entry
             return true
         }
+        return add(entry, to: shard)
+    }
+
+    /// Makes room for a new entry if there is none. Answers false when that is impossible.
+    func add(_ entry: BlockMapEntry, to shard: UnsafeMutablePointer<BlockMapShard>) -> Bool {
         if shard.pointee.isCrowded { rebuild(shard) }
         if shard.pointee.insert(entry) { return true }
         rebuild(shard)
@@ -161,7 +167,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     }
 
     /// A content is no longer kept for the sake of this entry.
-    private func forgetKept(_ entry: BlockMapEntry) {
+    func forgetKept(_ entry: BlockMapEntry) {
         if entry.isKept {
             contents.setKept(entry.content, generation: entry.generation, false)
         }
@@ -180,6 +186,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
             let run = run(block, Int(min(end - block, BlockMap.runBlocks)))
             let index = shard(file, block)
             locks.lock(index)
+            clearZeros(shards + index, file, block, BlockMap.bits(block, run))
             for _ in 0..<run {
                 let key = BlockKey(file, block, secret: secret).spreadValue
                 if let place = shards[index].find(key) {
@@ -194,15 +201,16 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     private func removeScanning(_ file: CacheID, _ range: Range<UInt64>) {
         purgeAll { entry in
-            guard BlockKey.file(of: entry.key, secret: secret) == file,
-                range.contains(BlockKey.block(of: entry.key, secret: secret))
-            else { return true }
+            guard BlockKey.file(of: entry.key, secret: secret) == file else { return true }
+            if entry.isZero { return clearZeros(&entry, in: range) }
+            let block = BlockKey.block(of: entry.key, secret: secret)
+            guard range.contains(block) else { return true }
             forgetKept(entry)
             return false
         }
     }
 
-    private func purgeAll(_ isWanted: (BlockMapEntry) -> Bool) {
+    private func purgeAll(_ isWanted: (inout BlockMapEntry) -> Bool) {
         for index in 0..<shardCount {
             locks.lock(index)
             shards[index].purge(isWanted)
@@ -213,11 +221,15 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     /// Nothing will be looked up under this id any more. One caller at a time.
     func drop(_ file: CacheID) {
         guard BlockMap.holds(file, 0) else { return }
-        if dead.isFull {
-            purgeAll(isWanted)
-            dead.removeAll()
-        }
+        if dead.isFull { sweep() }
         dead.add(file)
+    }
+
+    /// Drops the entries of all files that were dropped. One caller at a time, and not while
+    /// another drops a file.
+    func sweep() {
+        purgeAll { isWanted($0) }
+        dead.removeAll()
     }
 
     // MARK: - Making room
@@ -225,7 +237,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     /// Drops a shard's entries that are worth nothing.
     func purge(shard index: Int) {
         locks.lock(index)
-        shards[index].purge(isWanted)
+        shards[index].purge { isWanted($0) }
         locks.unlock(index)
     }
 
@@ -239,13 +251,8 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     /// Drops what is worth nothing, then finds the size at which a fifth is empty.
     private func rebuild(_ shard: UnsafeMutablePointer<BlockMapShard>) {
-        var zeros = 0
-        shard.pointee.purge { entry in
-            guard isWanted(entry) else { return false }
-            if entry.isZero { zeros += 1 }
-            return true
-        }
-        if zeros > zeroLimit { halve(shard) { $0.isZero } }
+        shard.pointee.purge { isWanted($0) }
+        if shard.pointee.zeroCount > zeroLimit { halve(shard) { $0.isZero } }
         let places = BlockMapShard.places(for: shard.pointee.count + 1)
         let growth = (places - shard.pointee.places) * MemoryLayout<BlockMapEntry>.stride
         if growth > 0 && bytes + growth > tableLimit {

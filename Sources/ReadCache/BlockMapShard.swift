@@ -1,9 +1,10 @@
-/// What the block map says of a block: a content with the generation that its id had, or that the
-/// block is all zero. 16 bytes.
+/// What the block map says of a block: a content with the generation that its id had; or of 32
+/// neighbouring blocks: which of them are all zero. 16 bytes.
 struct BlockMapEntry: BitwiseCopyable {
     /// The spread key.
     var key: UInt64
-    /// 32 bits of content id, 12 bits of generation, flags at the top. Zero: an empty place.
+    /// 32 bits of content id and 12 bits of generation, or 32 bits for the blocks that are zero;
+    /// flags at the top. Zero: an empty place.
     var value: UInt64
 
     static let empty = BlockMapEntry(key: 0, value: 0)
@@ -20,6 +21,9 @@ struct BlockMapEntry: BitwiseCopyable {
     var generation: UInt32 { UInt32(truncatingIfNeeded: value &>> 32) & 0xFFF }
     @inline(__always)
     var isZero: Bool { value & BlockMapEntry.zeroFlag != 0 }
+    /// Which of the run's blocks are zero.
+    @inline(__always)
+    var zeros: UInt32 { UInt32(truncatingIfNeeded: value) }
     @inline(__always)
     var isKept: Bool { value & BlockMapEntry.keepFlag != 0 }
     @inline(__always)
@@ -39,6 +43,8 @@ struct BlockMapShard: BitwiseCopyable {
     /// Places, the last of which stays empty and ends every search.
     private(set) var places = 0
     private(set) var count = 0
+    /// Entries that are for zero blocks.
+    private(set) var zeroCount = 0
 
     /// Places beyond the homes: enough at a load of 0.92 but for once in thousands of tables.
     private static let overflow = 48
@@ -78,12 +84,14 @@ struct BlockMapShard: BitwiseCopyable {
         }
         entries[place] = entry
         count += 1
+        if entry.isZero { zeroCount += 1 }
         return true
     }
 
     /// Takes an entry out and moves those after it back towards their homes.
     mutating func remove(_ entry: UnsafeMutablePointer<BlockMapEntry>) {
         guard let entries else { return }
+        if entry.pointee.isZero { zeroCount -= 1 }
         var hole = entry - entries
         while !entries[hole + 1].isEmpty && scaled(entries[hole + 1].key, capacity) <= hole {
             entries[hole] = entries[hole + 1]
@@ -93,21 +101,23 @@ struct BlockMapShard: BitwiseCopyable {
         count -= 1
     }
 
-    /// Takes out the entries that `isWanted` does not want.
-    mutating func purge(_ isWanted: (BlockMapEntry) -> Bool) {
+    /// Takes out the entries that `isWanted` does not want; it may change the value of others.
+    mutating func purge(_ isWanted: (inout BlockMapEntry) -> Bool) {
         guard let entries else { return }
         var next = 0
         count = 0
+        zeroCount = 0
         for place in 0..<places {
-            let entry = entries[place]
+            var entry = entries[place]
             if entry.isEmpty { continue }
             entries[place] = .empty
-            guard isWanted(entry) else { continue }
+            guard isWanted(&entry) else { continue }
             // Entries only move towards their homes: never beyond the place that was just read.
             let target = max(next, scaled(entry.key, capacity))
             entries[target] = entry
             next = target + 1
             count += 1
+            if entry.isZero { zeroCount += 1 }
         }
     }
 
@@ -118,7 +128,7 @@ struct BlockMapShard: BitwiseCopyable {
         let table = memory.bindMemory(to: BlockMapEntry.self, capacity: newPlaces)
         let newCapacity = newPlaces - BlockMapShard.overflow - 1
         var next = 0
-        var moved = 0
+        var moved = BlockMapShard()
         if let entries {
             for place in 0..<places where !entries[place].isEmpty {
                 let target = max(next, scaled(entries[place].key, newCapacity))
@@ -126,14 +136,16 @@ struct BlockMapShard: BitwiseCopyable {
                 guard target < newPlaces - 1 else { break }
                 table[target] = entries[place]
                 next = target + 1
-                moved += 1
+                moved.count += 1
+                if table[target].isZero { moved.zeroCount += 1 }
             }
             Arena.unmap(entries, self.bytes)
         }
         entries = table
         capacity = newCapacity
         places = newPlaces
-        count = moved
+        count = moved.count
+        zeroCount = moved.zeroCount
         return true
     }
 

@@ -17,7 +17,7 @@ extension MemoryTier {
         var seen = [UInt64](repeating: 0, count: contents.count / 64 + 1)
         map.forEach { _, entry in
             if entry.isZero {
-                result.zeroBlocks += 1
+                result.zeroBlocks += entry.zeros.nonzeroBitCount
                 return
             }
             result.cachedBlocks += 1

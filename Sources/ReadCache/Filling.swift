@@ -1,5 +1,4 @@
 import Glibc
-import Policy
 import Synchronization
 
 /// Bringing contents in, and forgetting what is written.
@@ -86,7 +85,7 @@ extension MemoryTier {
         }
         guard isCurrent() else { return }
         if memcmp(bytes, zeroPage, 4096) == 0 {
-            _ = map.insert(ticket.file, block, value: BlockMapEntry.zeroFlag, isCurrent)
+            map.insertZero(ticket.file, block, isCurrent)
             return
         }
         guard let id = content(of: bytes, frequency: frequency) else { return }

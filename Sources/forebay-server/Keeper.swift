@@ -26,6 +26,8 @@ struct Keeper {
         setsid()
         chdir("/")
         do throws(Refusal) {
+            let name = try NameLock(invocation.options.name)
+            defer { withExtendedLifetime(name) {} }
             let device = try mount.mount()
             defer { unlink(invocation.options.controlSocket) }
             let status = try keep(Self.raise(device))
@@ -93,6 +95,7 @@ struct Keeper {
         if let cause = life.cause {
             arguments += ["--died", cause, "--died-at", String(life.diedAt)]
         }
+        ServerProcess.reapEarlier()
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
             if descriptors.count > 3 { close(descriptors[3]) }

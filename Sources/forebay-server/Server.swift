@@ -52,7 +52,8 @@ struct Server {
         }
         Self.exitAnyway(after: Limits.drain * 3)
         control?.stop()
-        datastore.close()
+        // The datastore counts in the slots' memory to its end.
+        withExtendedLifetime(session) { datastore.close() }
     }
 
     /// Without its control socket a first server is refused; a successor goes on, since clients

@@ -55,6 +55,11 @@ struct ServerProcess: ~Copyable {
         self.handle = handle
     }
 
+    /// Lets go of processes that were replaced before they were gone.
+    static func reapEarlier() {
+        while waitpid(-1, nil, WNOHANG) > 0 {}
+    }
+
     /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
     /// shows none although there is something to do is killed. Time in which this process itself
     /// did not run does not count.

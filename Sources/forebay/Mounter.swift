@@ -34,7 +34,14 @@ struct Mounter {
             throw Refusal(runFolder.path, "\(error)", hint: "see whether /run can be written")
         }
         if foreground { Foreground.blockSignals() }
-        let keeper = try start(program, lock: lock.raw, foreground: foreground)
+        let keeper: pid_t
+        do throws(Refusal) {
+            keeper = try start(program, lock: lock.raw, foreground: foreground)
+        } catch {
+            discard(lock)
+            removeFiles()
+            throw error
+        }
         // From here on only the keeper and the server hold the lock.
         discard(lock)
         if foreground {
@@ -138,6 +145,10 @@ struct Mounter {
         if !hasEnded(keeper) { kill(keeper, SIGKILL) }
         var status: Int32 = 0
         waitpid(keeper, &status, 0)
+    }
+
+    /// Removes what a failed mount left in the run-time folder; its server may need a moment.
+    private func removeFiles() {
         for _ in 0..<100 {
             if runFolder.remove(options.name) { return }
             sleep(milliseconds: 20)

@@ -28,6 +28,10 @@ enum ServerProgram {
     static func start(
         _ program: String, arguments: [String], ready: Int32, lock: Int32, log: Int32?
     ) throws(Errno) -> pid_t {
+        // What the caller's shell has open must not stay open for the life of the mount.
+        for file in TextFile.names(in: "/proc/self/fd") {
+            if let number = Int32(file), number > 2 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+        }
         // Moved out of the way of the numbers that the child gets.
         let readySource = Descriptor(owning: try call { fcntl(ready, F_DUPFD_CLOEXEC, 32) })
         let lockSource = Descriptor(owning: try call { fcntl(lock, F_DUPFD_CLOEXEC, 32) })

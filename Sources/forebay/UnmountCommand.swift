@@ -58,6 +58,7 @@ struct Unmounter {
         }
         try detach(path)
         try awaitEnd(of: processes, name: serving?.name)
+        runFolder.removeStale(mountpoint: path)
     }
 
     private func find() -> MountedDatastore? {

@@ -85,11 +85,38 @@ import Testing
         harness.fillDistinct(file, blocks: 0..<800, offset: 1)
         let sparse = harness.tier.newFile()
         let zeros = [UInt64](repeating: 0, count: 512)
-        for block in stride(from: UInt64(0), to: 100_000, by: 512) {
+        for block in stride(from: UInt64(0), to: 30_000, by: 512) {
             harness.fill(sparse, block, zeros)
         }
+        #expect(harness.hits(sparse, 0..<30_000) == 30_000)
+        for block in stride(from: UInt64(0), to: 1 << 21, by: 32) {
+            harness.fill(sparse, block, [0])
+        }
+        let statistics = harness.tier.statistics
         #expect(harness.hits(file, 0..<800) == 800)
-        #expect(harness.tier.statistics.bookkeepingBytes < 4 << 17)
+        #expect(statistics.bookkeepingBytes < 1 << 17)
+    }
+
+    @Test func zeroBlocksAndContentsReplaceEachOther() throws {
+        let harness = try TierHarness(mebibytes: 4)
+        let tier = harness.tier
+        let file = tier.newFile()
+        harness.fill(file, 30, [0, 0, 0, 0])
+        harness.fill(file, 31, [5, 6])
+        #expect((30..<34).map { harness.read(file, $0) } == [0, 5, 6, 0])
+        harness.fill(file, 30, [7, 0, 0, 8])
+        #expect((30..<34).map { harness.read(file, $0) } == [7, 0, 0, 8])
+        #expect(tier.statistics.zeroBlocks == 2)
+        tier.endWrite(tier.beginWrite(file, firstBlock: 31, count: 1))
+        #expect((30..<34).map { harness.read(file, $0) } == [7, nil, 0, 8])
+        harness.fill(file, 64, [UInt64](repeating: 0, count: 64))
+        tier.endWrite(tier.beginWrite(file, firstBlock: 32, count: 40))
+        #expect(harness.hits(file, 0..<128) == 57)
+        tier.endWrite(tier.beginWrite(file, firstBlock: 100, count: .max))
+        #expect(harness.hits(file, 0..<128) == 29)
+        #expect(tier.statistics.zeroBlocks == 28)
+        tier.dropFile(file)
+        #expect(tier.statistics.zeroBlocks == 0)
     }
 
     @Test func aWriteTakesItsRangeOut() throws {

@@ -47,6 +47,19 @@ import Testing
     /// With four generations, ids come to name other contents all the time.
     @Test(arguments: [(UInt64(1), UInt32(1 << 12)), (2, 4), (3, 5)])
     func neverReturnsAStaleOrWrongByte(seed: UInt64, generations: UInt32) throws {
+        try run(
+            seed: seed, generations: generations, files: ModelTests.files,
+            blocks: ModelTests.blocks, steps: 4000)
+    }
+
+    /// All threads at the same four blocks: writes fall between the steps of fills.
+    @Test func neverReturnsAStaleByteOfAContendedBlock() throws {
+        try run(seed: 4, generations: 1 << 12, files: 1, blocks: 4, steps: 20000)
+    }
+
+    private func run(
+        seed: UInt64, generations: UInt32, files: Int, blocks: UInt64, steps: Int
+    ) throws {
         // About 480 frames for 3,600 blocks.
         let harness = try TierHarness(mebibytes: 2, generations: generations)
         let model = Model()
@@ -54,11 +67,10 @@ import Testing
         let threads = try (0..<4 as Range<UInt64>).map { index in
             try Thread(name: "model-\(index)") {
                 var generator = SeededGenerator(state: seed &* 1000 &+ index)
-                for _ in 0..<4000 {
-                    let file = Int.random(in: 0..<ModelTests.files, using: &generator)
-                    let count = UInt64.random(in: 1...24, using: &generator)
-                    let first = UInt64.random(
-                        in: 0...(ModelTests.blocks - count), using: &generator)
+                for _ in 0..<steps {
+                    let file = Int.random(in: 0..<files, using: &generator)
+                    let count = UInt64.random(in: 1...min(24, blocks), using: &generator)
+                    let first = UInt64.random(in: 0...(blocks - count), using: &generator)
                     switch generator.next() % 8 {
                     case 0: write(harness, model, ids[file], file, first, count)
                     case 1...4: read(harness, model, ids[file], file, first, count)

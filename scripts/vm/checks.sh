@@ -65,5 +65,5 @@ server_pid() { forebay status "$MOUNT" --json | grep -o '"server_pid": *[0-9]*' 
 # fuse_requests: one line "OPCODE COUNT" for each, sorted.
 fuse_requests() {
     forebay status "$MOUNT" --json | tr -d '\n' | grep -o '"fuse_requests": *{[^}]*}' |
-        grep -o '"[A-Z_0-9]*": *[0-9]*' | tr -d '":' | sort
+        grep -o '"[a-z_0-9]*": *[0-9]*' | tr -d '"' | tr ':a-z' ' A-Z' | sort
 }

@@ -1,4 +1,5 @@
 import CFuse
+import CLinux
 import DataPath
 import Glibc
 import Passthrough
@@ -88,6 +89,7 @@ extension Operations {
         }
         table.fallocate = { request, node, mode, offset, length, _ in
             answer(request) { (request) throws(Errno) in
+                try request.killSetID(of: NodeID(node))
                 try request.datastore.allocate(
                     NodeID(node), mode: mode, offset: UInt64(bitPattern: Int64(offset)),
                     length: UInt64(bitPattern: Int64(length)))
@@ -98,6 +100,7 @@ extension Operations {
             request, from, fromOffset, _, to, toOffset, _, count, flags in
             answer(request) { (request) throws(Errno) in
                 guard flags == 0 else { throw .invalid }
+                try request.killSetID(of: NodeID(to))
                 return .written(
                     try request.datastore.copyRange(
                         from: NodeID(from), fromOffset: UInt64(bitPattern: Int64(fromOffset)),
@@ -116,6 +119,19 @@ extension Operations {
 
     /// The most bytes that one copy reports: the reply has 32 bits for them.
     private static let mostCopied = 1 << 30
+}
+
+extension Request {
+    /// Takes set-ID bits away from a file that somebody else than root changes. WRITE and SETATTR
+    /// say when that must be; FALLOCATE and COPY_FILE_RANGE do not, though the kernel relies on us.
+    fileprivate func killSetID(of node: NodeID) throws(Errno) {
+        guard caller.uid != 0 else { return }
+        let mode = try datastore.attributes(node).mode
+        guard mode & S_IFMT == S_IFREG, mode & (S_ISUID | S_ISGID) != 0 else { return }
+        var change = AttributeChange()
+        change.killSetID = true
+        _ = try datastore.setAttributes(node, change)
+    }
 }
 
 extension Optional where Wrapped == UnsafeMutablePointer<fuse_file_info> {

@@ -64,7 +64,7 @@ package final class RequestSlots: @unchecked Sendable {
     /// Keeps the slots in memory (mlock(2)): the kernel's copy of a request must not fault.
     package func lock() throws(Errno) { try memory.lock() }
 
-    /// The 512 words of counters that outlive a server.
+    /// The 512 words of counters that outlive a server; valid as long as this object.
     package var counters: UnsafeMutablePointer<UInt64> {
         (memory.base + SlotFormat.countersOffset).assumingMemoryBound(to: UInt64.self)
     }
@@ -74,6 +74,9 @@ package final class RequestSlots: @unchecked Sendable {
     package func count(_ word: Int, _ amount: UInt64 = 1) {
         counter(word).pointee.wrappingAdd(amount, ordering: .relaxed)
     }
+
+    /// The value of a counter.
+    package func value(_ word: Int) -> UInt64 { counter(word).pointee.load(ordering: .relaxed) }
 
     func counter(_ word: Int) -> SharedWord {
         (memory.base + SlotFormat.countersOffset + word * 8)
@@ -178,7 +181,7 @@ extension RequestSlots {
     /// out.
     package func requestCounts() -> [(name: String, count: UInt64)] {
         (0..<CounterWord.opcodeCount).compactMap { number in
-            let count = counter(CounterWord.opcodes + number).pointee.load(ordering: .relaxed)
+            let count = value(CounterWord.opcodes + number)
             guard count > 0 else { return nil }
             let operation = OperationCode(UInt32(number))
             return (operation.name ?? "opcode_\(number)", count)

@@ -13,9 +13,13 @@ extension Session {
         // counts before one without.
         var seen: Set<UInt64> = []
         for slot in all where slot.state == .applied {
-            guard let reply = slot.storedReply else { continue }
             seen.insert(slot.unique)
-            Replies.sendAgain(reply, device: device)
+            if let reply = slot.storedReply {
+                Replies.sendAgain(reply, device: device)
+            } else {
+                slot.store(.answered, 0)
+                Replies.fail(slot, .timedOut, device: device)
+            }
         }
         for slot in all {
             guard let length = repeatableLength(slot) else { continue }

@@ -1,8 +1,9 @@
 import Glibc
 import Testing
+import TestSupport
 
-/// Provides `Place.current` to a suite: the folder of FOREBAY_TEST_FOLDER, or a Forebay mount that
-/// lives as long as the suite's run.
+/// Provides `Place.current` to a suite: the folder of FOREBAY_TEST_FOLDER, or a Forebay mount over
+/// a local folder that lives as long as the suite's run.
 struct PosixPlace: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?,
@@ -13,7 +14,14 @@ struct PosixPlace: SuiteTrait, TestScoping {
             try await Place.$current.withValue(place) { try await function() }
             return
         }
-        let place = Place(folder: "/tmp", backing: nil)
+        let backing = try TemporaryFolder("posix")
+        let mount = try ForebayMount(over: backing.path, options: ["ram=64M"])
+        defer { mount.stop() }
+        // Users that are not root must be able to reach both.
+        for path in [backing.path, mount.path, mount.path + "/.."] {
+            try must { chmod(path, 0o755) }
+        }
+        let place = Place(folder: mount.path, backing: backing.path)
         try await Place.$current.withValue(place) { try await function() }
     }
 }
@@ -23,5 +31,12 @@ extension Trait where Self == PosixPlace {
     static var posixPlace: PosixPlace { PosixPlace() }
 }
 
+/// All tests that mount something, one after the other: each wants the machine for itself.
+@Suite(.serialized) enum OnMounts {}
+
 /// All tests of POSIX semantics, on one mount, one after the other.
-@Suite(.serialized, .posixPlace) enum PosixTests {}
+extension OnMounts {
+    @Suite(.serialized, .posixPlace) enum PosixTests {}
+}
+
+typealias PosixTests = OnMounts.PosixTests
