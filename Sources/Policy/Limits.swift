@@ -93,6 +93,29 @@ package enum Limits {
     /// answer.
     package static let controlPatience: UInt64 = 5000
 
+    /// Smallest RAM tier that can be made at all, in bytes: tests use tiers this small.
+    package static let smallestTier = 1 << 20
+
+    /// One ghost for so many frames: enough to notice that a block comes back soon, and bookkeeping
+    /// stays below 64 bytes for each cached block.
+    package static let framesPerGhost = 10
+
+    /// The share of the frames for contents that were not used again yet, as a divisor (the 10 % of
+    /// the S3-FIFO paper).
+    package static let newcomersDivisor = 10
+
+    /// The share of the frames that pinned contents may keep, as a divisor: the rest must be able
+    /// to cache as well.
+    package static let pinnedDivisor = 2
+
+    /// The share of the RAM tier that its block map may take when contents have very many copies,
+    /// as a divisor.
+    package static let blockMapDivisor = 2
+
+    /// Contents that one eviction passes over before it takes what comes: bounds the time that it
+    /// keeps others from evicting.
+    package static let evictionPatience = 1024
+
     /// Milliseconds after which a file's identity is in the table: what is younger when a server
     /// dies has to be searched for in the datastore's tree.
     package static let identityInterval: UInt64 = 20
