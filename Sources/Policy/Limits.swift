@@ -11,8 +11,9 @@ package enum Limits {
     /// The most bytes of one read or write request: the kernel's 256 pages.
     package static let requestSize = 1 << 20
 
-    /// Request slots that can hold the largest request. Each costs 1 MiB of locked memory.
-    package static let largeSlots = 32
+    /// Request slots that can hold the largest request: one for each of 64 nfsd threads, and for
+    /// those who read. Each costs 1 MiB of locked memory.
+    package static let largeSlots = 72
 
     /// Slots for requests that wait for the datastore and are small: a hung datastore must be able
     /// to hold up this many callers before later ones are told to try again.
@@ -40,9 +41,9 @@ package enum Limits {
     /// Largest value of an extended attribute (the kernel's XATTR_SIZE_MAX).
     package static let attributeSize = 65536
 
-    /// Slots for writes of middling size that wait for the datastore. One per write that 64 nfsd
-    /// threads and as many local writers can have under way, twice over.
-    package static let mediumSlots = 256
+    /// Slots for writes of middling size that wait for the datastore. One for each of 64 nfsd
+    /// threads and for as many local writers.
+    package static let mediumSlots = 128
 
     /// Bytes of data that a medium slot holds: what NFS clients send unless told otherwise.
     package static let mediumSize = 64 << 10
