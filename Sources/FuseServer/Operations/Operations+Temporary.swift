@@ -19,7 +19,9 @@ extension Operations {
         } catch .mustWait {
             context.needsWaiting = true
         } catch {
-            send(context, UnsafeMutableRawBufferPointer(start: nil, count: 0), error: error.replyCode)
+            send(
+                context, UnsafeMutableRawBufferPointer(start: nil, count: 0),
+                error: error.replyCode)
         }
     }
 
