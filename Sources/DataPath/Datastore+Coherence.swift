@@ -80,9 +80,8 @@ extension Datastore {
 
     /// Forgets which contents the file's blocks have; the contents themselves stay.
     func dropMap(_ inode: Inode) {
-        let old = CacheID(rawValue: inode.blockMap.load(ordering: .relaxed))
-        inode.replaceBlockMap(tier.newFile().rawValue)
-        tier.dropFile(old)
+        let old = inode.removeBlockMap()
+        if old != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: old)) }
     }
 
     /// Compares every file that is open, so that what the kernel has cached of it does not stay

@@ -58,9 +58,11 @@ package final class Datastore: Sendable {
         let tier = try MemoryTier(
             budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
         let root = Inode(
-            node: .root, handle: backing.rootHandle, type: S_IFDIR,
-            blockMap: tier.newFile().rawValue)
-        let inodes = InodeTable(onEviction: Self.keepCounts)
+            node: .root, handle: backing.rootHandle, type: S_IFDIR)
+        let inodes = InodeTable { inode in
+            let map = inode.removeBlockMap()
+            if map != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: map)) }
+        }
         self.backing = backing
         self.identity = identity
         self.tier = tier
@@ -72,9 +74,6 @@ package final class Datastore: Sendable {
         _ = try sample(self.root, forced: false)
         try startUpkeep()
     }
-
-    /// What an inode counted goes to its folder when the inode leaves memory.
-    private static let keepCounts: @Sendable (Inode) -> Void = { _ in }
 
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { options.attributeTimeout }

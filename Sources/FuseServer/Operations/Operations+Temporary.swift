@@ -19,7 +19,7 @@ extension Operations {
         } catch .mustWait {
             context.needsWaiting = true
         } catch {
-            send(context, UnsafeMutableRawBufferPointer(start: nil, count: 0), error: error.code)
+            send(context, UnsafeMutableRawBufferPointer(start: nil, count: 0), error: error.replyCode)
         }
     }
 
