@@ -34,6 +34,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
+    /// The sizes of the datastore when it told them last.
+    let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
 
     /// Opens the datastore of `options`.
@@ -72,6 +74,7 @@ package final class Datastore: Sendable {
         isTreeKnown = Atomic(identity.wasComplete)
         WaitMode.set(mayWait: true)
         _ = try sample(self.root, forced: false)
+        _ = try fileSystem()
         try startUpkeep()
     }
 
