@@ -83,6 +83,10 @@ package enum Limits {
     /// what watches the service.
     package static let controlConnections = 16
 
+    /// Orders of the control socket that may wait for the datastore at the same time: fewer than
+    /// the connections, so that the state can be asked for while they wait.
+    package static let controlOrders = 8
+
     /// Bytes of a request line on the control socket: a command and a path of PATH_MAX.
     package static let controlLine = 8192
 
