@@ -75,7 +75,11 @@ extension OnMounts {
 
             func stop() {
                 isStopped.set()
-                for thread in threads.withLock({ $0 }) { thread.join() }
+                let running = threads.withLock { threads in
+                    defer { threads = [] }
+                    return threads
+                }
+                for thread in running { thread.join() }
             }
         }
 
