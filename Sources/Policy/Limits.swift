@@ -66,8 +66,8 @@ package enum Limits {
     /// Seconds in which a server that starts for the first time must have shown a sign of life.
     package static let serverStart: UInt64 = 120
 
-    /// Inodes whose invalidation in the kernel is pending, at most: each is pending once,
-    /// so there are no more than inodes in memory.
+    /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
+    /// once, so there are no more than inodes in memory.
     package static let invalidations = inodes
 
     /// Seconds that requests under way have to end after an unmount.
