@@ -116,7 +116,8 @@ extension Datastore {
         let file = try file(inode, .read)
         let landing = reply.landing()
         var block = start
-        var attempts = 0
+        // How often we waited for one block: a request may have to wait for several.
+        var (awaited, waits) = (UInt64.max, 0)
         while block < range.endBlock {
             let map = inode.blockMap { tier.newFile().rawValue }
             block += UInt64(addCached(map, range, from: block, to: &reply, &tally))
@@ -126,8 +127,9 @@ extension Datastore {
             let ahead = isLast ? readAhead(inode, map, from: block, count: missing) : 0
             guard let claim = fills.begin(map: map, block: block, count: missing + ahead) else {
                 // Another request reads this block. When it cannot be cached, we read it ourselves.
-                attempts += 1
-                if attempts > 2 {
+                waits = awaited == block ? waits + 1 : 1
+                awaited = block
+                if waits > 2 {
                     try readDirectly(inode, file, range, from: block, into: &reply)
                     tally.misses += Int(range.endBlock - block)
                     return
