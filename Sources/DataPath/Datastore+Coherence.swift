@@ -78,11 +78,11 @@ extension Datastore {
         return (attributes, isChanged)
     }
 
-    /// Forgets which contents the file's blocks have; the contents themselves stay.
+    /// Forgets which contents the file's blocks have. The contents themselves stay until they are
+    /// evicted, as others may have them too; pinned ones are not kept any longer.
     func dropMap(_ inode: Inode) {
-        let old = CacheID(rawValue: inode.blockMap.load(ordering: .relaxed))
-        inode.replaceBlockMap(tier.newFile().rawValue)
-        tier.dropFile(old)
+        let before = inode.replaceBlockMap(tier.newFile().rawValue)
+        tier.dropFile(CacheID(rawValue: before))
     }
 
     /// Compares every file that is open, so that what the kernel has cached of it does not stay

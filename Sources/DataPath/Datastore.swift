@@ -60,7 +60,10 @@ package final class Datastore: Sendable {
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR,
             blockMap: tier.newFile().rawValue)
-        let inodes = InodeTable(onEviction: Self.keepCounts)
+        // An inode that comes back begins with an empty block map.
+        let inodes = InodeTable { inode in
+            tier.dropFile(CacheID(rawValue: inode.blockMap.load(ordering: .relaxed)))
+        }
         self.backing = backing
         self.identity = identity
         self.tier = tier
@@ -72,9 +75,6 @@ package final class Datastore: Sendable {
         _ = try sample(self.root, forced: false)
         try startUpkeep()
     }
-
-    /// What an inode counted goes to its folder when the inode leaves memory.
-    private static let keepCounts: @Sendable (Inode) -> Void = { _ in }
 
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { options.attributeTimeout }

@@ -116,11 +116,11 @@ extension Inode {
         }
     }
 
-    /// Gives the file an empty block map, `fresh`.
-    package func replaceBlockMap(_ fresh: UInt32) {
+    /// Gives the file an empty block map, `fresh`. Answers the one before.
+    package func replaceBlockMap(_ fresh: UInt32) -> UInt32 {
         state.withLock { state in
-            blockMap.store(fresh, ordering: .releasing)
             state.writesOfOldMap = state.changesBegun &- state.changesEnded
+            return blockMap.exchange(fresh, ordering: .acquiringAndReleasing)
         }
     }
 
