@@ -78,11 +78,10 @@ extension Datastore {
         return (attributes, isChanged)
     }
 
-    /// Forgets which contents the file's blocks have. The contents themselves stay until they are
-    /// evicted, as others may have them too; pinned ones are not kept any longer.
+    /// Forgets which contents the file's blocks have; the contents themselves stay.
     func dropMap(_ inode: Inode) {
-        let before = inode.replaceBlockMap(tier.newFile().rawValue)
-        tier.dropFile(CacheID(rawValue: before))
+        let old = inode.removeBlockMap()
+        if old != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: old)) }
     }
 
     /// Compares every file that is open, so that what the kernel has cached of it does not stay

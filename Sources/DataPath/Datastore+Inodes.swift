@@ -53,8 +53,7 @@ extension Datastore {
 
     private func makeInode(_ node: NodeID, _ handle: FileHandle, _ attributes: Attributes) -> Inode {
         let inode = Inode(
-            node: node, handle: handle, type: attributes.mode & S_IFMT,
-            blockMap: tier.newFile().rawValue)
+            node: node, handle: handle, type: attributes.mode & S_IFMT)
         inode.size.store(attributes.size, ordering: .relaxed)
         return inode
     }

@@ -69,15 +69,14 @@ extension Datastore {
         return Entry(node: inode.node, attributes: attributes)
     }
 
-    /// Refuses names that no file can have, and those under which an NFS client keeps files that
-    /// were removed while open.
+    /// Refuses names that no file can have. `.nfs…` is one like any other: clients of knfsd rename
+    /// to it what they remove while they have it open.
     func check(name: Name) throws(Errno) {
-        let length = strlen(name)
-        if length > 255 { throw .nameTooLong }
-        if backing.isNetwork, isRemovedFile(name) { throw .noEntry }
+        if strlen(name) > 255 { throw .nameTooLong }
     }
 
-    /// `.nfs` and 24 hexadecimal digits: a removed file that the NFS client keeps while it is open.
+    /// `.nfs` and 24 hexadecimal digits: a removed file that an NFS client keeps while it is open.
+    /// Listings leave them out; whether the client is the datastore's or knfsd's does not show.
     func isRemovedFile(_ name: Name) -> Bool {
         guard strncmp(name, ".nfs", 4) == 0, strlen(name) == 28 else { return false }
         return (4..<28).allSatisfy { isxdigit(Int32(name[$0])) != 0 }

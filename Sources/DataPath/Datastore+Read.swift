@@ -118,7 +118,7 @@ extension Datastore {
         var block = start
         var attempts = 0
         while block < range.endBlock {
-            let map = inode.blockMap.load(ordering: .acquiring)
+            let map = inode.blockMap { tier.newFile().rawValue }
             block += UInt64(addCached(map, range, from: block, to: &reply, &tally))
             if block >= range.endBlock { break }
             let missing = missingRun(map, from: block, to: range.endBlock)
@@ -141,8 +141,9 @@ extension Datastore {
                 continue
             }
             let place = landing + Int(block - range.firstBlock) * blockSize
-            let length = try fill(inode, file, map, block, claim, place, &reply, isPinned: isPinned)
             let taken = min(missing, claim.count)
+            let length = try fill(
+                inode, file, map, block, claim, wanted: taken, place, &reply, isPinned: isPinned)
             let (base, part) = range.part(
                 of: place, from: block, length: min(length, taken * blockSize))
             reply.append(base, part)
@@ -179,15 +180,18 @@ extension Datastore {
         return missingRun(map, from: first, to: min(endOfFile, first + UInt64(window)))
     }
 
-    /// Reads claimed blocks to `place`; they enter the cache when the reply is sent. Answers the
-    /// bytes that there were.
+    /// Reads claimed blocks to `place`, of which `wanted` were asked for and the rest is read ahead;
+    /// they enter the cache when the reply is sent. Answers the bytes that there were.
     private func fill(
         _ inode: Inode, _ file: BackingFile, _ map: UInt32, _ block: UInt64,
-        _ claim: (id: UInt64, count: Int), _ place: UnsafeMutableRawPointer,
+        _ claim: (id: UInt64, count: Int), wanted: Int, _ place: UnsafeMutableRawPointer,
         _ reply: inout ReadReply, isPinned: Bool
     ) throws(Errno) -> Int {
-        let ticket = tier.beginFill(
-            CacheID(rawValue: map), firstBlock: block, count: claim.count)
+        let id = CacheID(rawValue: map)
+        let ahead = claim.count - wanted
+        let ticket = tier.beginFill(id, firstBlock: block, count: wanted)
+        let aheadTicket = tier.beginFill(
+            id, firstBlock: block + UInt64(wanted), count: ahead)
         let mayFill = inode.mayFill(map)
         let length: Int
         do throws(Errno) {
@@ -199,11 +203,17 @@ extension Datastore {
         }
         let blocks = (length + blockSize - 1) / blockSize
         memset(place + length, 0, blocks * blockSize - length)
+        let admitted = mayFill ? blocks : 0
         reply.owner = self
         reply.pending.append(
             PendingFill(
-                id: claim.id, ticket: ticket, blocks: place, count: mayFill ? blocks : 0,
-                isPinned: isPinned))
+                claim: ahead == 0 ? claim.id : nil, ticket: ticket, blocks: place,
+                count: min(admitted, wanted), isPinned: isPinned, isReadAhead: false))
+        guard ahead > 0 else { return length }
+        reply.pending.append(
+            PendingFill(
+                claim: claim.id, ticket: aheadTicket, blocks: place + wanted * blockSize,
+                count: max(0, admitted - wanted), isPinned: isPinned, isReadAhead: true))
         return length
     }
 
@@ -211,9 +221,10 @@ extension Datastore {
     func finish(_ fill: PendingFill) {
         if fill.count > 0 {
             tier.endFill(
-                fill.ticket, blocks: fill.blocks, count: fill.count, pinned: fill.isPinned)
+                fill.ticket, blocks: fill.blocks, count: fill.count, pinned: fill.isPinned,
+                readAhead: fill.isReadAhead)
         }
-        fills.end(fill.id)
+        if let claim = fill.claim { fills.end(claim) }
     }
 
     /// Reads from the datastore until `length` bytes are there or the file ends.

@@ -100,8 +100,7 @@ extension Datastore {
         let node = identity.nodeID(of: handle)
         return inodes.findOrInsert(node) {
             let inode = Inode(
-                node: node, handle: handle, type: attributes.mode & S_IFMT,
-                blockMap: tier.newFile().rawValue)
+                node: node, handle: handle, type: attributes.mode & S_IFMT)
             inode.size.store(attributes.size, ordering: .relaxed)
             return inode
         }

@@ -34,6 +34,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
+    /// The sizes of the datastore when it told them last.
+    let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
 
     /// Opens the datastore of `options`.
@@ -58,11 +60,10 @@ package final class Datastore: Sendable {
         let tier = try MemoryTier(
             budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
         let root = Inode(
-            node: .root, handle: backing.rootHandle, type: S_IFDIR,
-            blockMap: tier.newFile().rawValue)
-        // An inode that comes back begins with an empty block map.
+            node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
-            tier.dropFile(CacheID(rawValue: inode.blockMap.load(ordering: .relaxed)))
+            let map = inode.removeBlockMap()
+            if map != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: map)) }
         }
         self.backing = backing
         self.identity = identity
@@ -73,6 +74,7 @@ package final class Datastore: Sendable {
         isTreeKnown = Atomic(identity.wasComplete)
         WaitMode.set(mayWait: true)
         _ = try sample(self.root, forced: false)
+        _ = try fileSystem()
         try startUpkeep()
     }
 

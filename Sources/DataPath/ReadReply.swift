@@ -70,9 +70,12 @@ package struct ReadReply: ~Copyable {
 
 /// Blocks that were read from the datastore and may enter the cache.
 struct PendingFill {
-    let id: UInt64
+    /// The claim that ends with this; nil when another fill ends it.
+    let claim: UInt64?
     let ticket: FillTicket
     let blocks: UnsafeRawPointer
     let count: Int
     let isPinned: Bool
+    /// Nobody asked for the blocks yet.
+    let isReadAhead: Bool
 }

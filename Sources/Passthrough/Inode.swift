@@ -13,7 +13,8 @@ package final class Inode: Sendable {
     /// S_IFMT part of the mode: a node id never changes its type.
     package let type: UInt32
 
-    /// Names the file's block map in the read cache. Dropping the map means taking a new name.
+    /// Names the file's block map in the read cache, `noBlockMap` before anything was cached.
+    /// Dropping the map means giving the name up.
     package let blockMap: Atomic<UInt32>
     /// Bytes that clients see, own writes included.
     package let size = Atomic<UInt64>(0)
@@ -29,11 +30,14 @@ package final class Inode: Sendable {
     package let errors = WritebackErrors()
     package let counters = Counters()
 
-    package init(node: NodeID, handle: FileHandle, type: UInt32, blockMap: UInt32) {
+    /// The name of no block map.
+    package static let noBlockMap = UInt32.max
+
+    package init(node: NodeID, handle: FileHandle, type: UInt32) {
         self.node = node
         self.handle = handle
         self.type = type
-        self.blockMap = Atomic(blockMap)
+        blockMap = Atomic(Self.noBlockMap)
     }
 
     package var isDirectory: Bool { type == S_IFDIR }
@@ -116,11 +120,26 @@ extension Inode {
         }
     }
 
-    /// Gives the file an empty block map, `fresh`. Answers the one before.
-    package func replaceBlockMap(_ fresh: UInt32) -> UInt32 {
+    /// Gives the file's block map up. Answers its name, `noBlockMap` when it had none.
+    package func removeBlockMap() -> UInt32 {
         state.withLock { state in
             state.writesOfOldMap = state.changesBegun &- state.changesEnded
-            return blockMap.exchange(fresh, ordering: .acquiringAndReleasing)
+            return blockMap.exchange(Self.noBlockMap, ordering: .acquiringAndReleasing)
+        }
+    }
+
+    /// The file's block map; the one that `make` names when it has none.
+    package func blockMap(orMake make: () -> UInt32) -> UInt32 {
+        let present = blockMap.load(ordering: .acquiring)
+        if present != Self.noBlockMap { return present }
+        return state.withLock { state in
+            let present = blockMap.load(ordering: .acquiring)
+            if present != Self.noBlockMap { return present }
+            let made = make()
+            blockMap.store(made, ordering: .releasing)
+            // Changes under way have superseded blocks of no map: they must end first.
+            state.writesOfOldMap = state.changesBegun &- state.changesEnded
+            return made
         }
     }
 

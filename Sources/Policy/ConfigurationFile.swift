@@ -27,9 +27,9 @@ package enum ConfigurationFile {
             throw .usage(place, "is not KEY = VALUE", hint: advice)
         }
         let key = trim(text[..<equals])
-        guard !key.isEmpty,
-            key.utf8.allSatisfy({ $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") || isWord($0) })
-        else { throw .usage(place, "has no usable key", hint: advice) }
+        guard !key.isEmpty, key.utf8.allSatisfy({ "_-".utf8.contains($0) || isWord($0) }) else {
+            throw .usage(place, "has no usable key", hint: advice)
+        }
         guard let value = value(trim(text[text.index(after: equals)...])), !value.contains(",")
         else { throw .usage(place, "has no usable value", hint: advice) }
         switch value {

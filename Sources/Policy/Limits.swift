@@ -11,8 +11,9 @@ package enum Limits {
     /// The most bytes of one read or write request: the kernel's 256 pages.
     package static let requestSize = 1 << 20
 
-    /// Request slots that can hold the largest request. Each costs 1 MiB of locked memory.
-    package static let largeSlots = 32
+    /// Request slots that can hold the largest request: one for each of 64 nfsd threads, and for
+    /// those who read. Each costs 1 MiB of locked memory.
+    package static let largeSlots = 72
 
     /// Slots for requests that wait for the datastore and are small: a hung datastore must be able
     /// to hold up this many callers before later ones are told to try again.
@@ -40,9 +41,9 @@ package enum Limits {
     /// Largest value of an extended attribute (the kernel's XATTR_SIZE_MAX).
     package static let attributeSize = 65536
 
-    /// Slots for writes of middling size that wait for the datastore. One per write that 64 nfsd
-    /// threads and as many local writers can have under way, twice over.
-    package static let mediumSlots = 256
+    /// Slots for writes of middling size that wait for the datastore. One for each of 64 nfsd
+    /// threads and for as many local writers.
+    package static let mediumSlots = 128
 
     /// Bytes of data that a medium slot holds: what NFS clients send unless told otherwise.
     package static let mediumSize = 64 << 10
@@ -91,6 +92,29 @@ package enum Limits {
     /// Milliseconds that a client of the control socket may take to send its line or to take its
     /// answer.
     package static let controlPatience: UInt64 = 5000
+
+    /// Smallest RAM tier that can be made at all, in bytes: tests use tiers this small.
+    package static let smallestTier = 1 << 20
+
+    /// One ghost for so many frames: enough to notice that a block comes back soon, and bookkeeping
+    /// stays below 64 bytes for each cached block.
+    package static let framesPerGhost = 10
+
+    /// The share of the frames for contents that were not used again yet, as a divisor (the 10 % of
+    /// the S3-FIFO paper).
+    package static let newcomersDivisor = 10
+
+    /// The share of the frames that pinned contents may keep, as a divisor: the rest must be able
+    /// to cache as well.
+    package static let pinnedDivisor = 2
+
+    /// The share of the RAM tier that its block map may take when contents have very many copies,
+    /// as a divisor.
+    package static let blockMapDivisor = 2
+
+    /// Contents that one eviction passes over before it takes what comes: bounds the time that it
+    /// keeps others from evicting.
+    package static let evictionPatience = 1024
 
     /// Milliseconds after which a file's identity is in the table: what is younger when a server
     /// dies has to be searched for in the datastore's tree.

@@ -106,7 +106,13 @@ package struct MountOptionsParser {
                     hint: "use 1 to 64 of A-Z a-z 0-9 . _ -")
             }
             result.name = value
-        case "state": result.state = try Self.path(value, "option state=")
+        case "state":
+            guard value.hasPrefix("/") else {
+                throw .usage(
+                    "option 'state=\(value)'", "is not an absolute path",
+                    hint: "begin it with '/'")
+            }
+            result.state = try Self.path(value, "state folder")
         case "ram": try setRAM(value)
         case "write": try setWritePolicy(value)
         case "attr_timeout":

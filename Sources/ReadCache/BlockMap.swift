@@ -1,5 +1,3 @@
-import Glibc
-import Policy
 import Synchronization
 
 /// Which content each block of each file has. Neighbouring blocks are in the same shard, so that
@@ -31,8 +29,8 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     /// `shards` is a power of two.
     init(
-        _ arena: inout Arena, contents: ContentTable, shards count: Int, tableLimit: Int,
-        secret: UInt64
+        _ arena: inout Arena, contents: ContentTable, shards count: Int, secret: UInt64,
+        tableLimit: Int
     ) {
         self.contents = contents
         shardCount = count
@@ -223,11 +221,15 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     /// Nothing will be looked up under this id any more. One caller at a time.
     func drop(_ file: CacheID) {
         guard BlockMap.holds(file, 0) else { return }
-        if dead.isFull {
-            purgeAll { isWanted($0) }
-            dead.removeAll()
-        }
+        if dead.isFull { sweep() }
         dead.add(file)
+    }
+
+    /// Drops the entries of all files that were dropped. One caller at a time, and not while
+    /// another drops a file.
+    func sweep() {
+        purgeAll { isWanted($0) }
+        dead.removeAll()
     }
 
     // MARK: - Making room

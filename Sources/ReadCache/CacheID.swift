@@ -6,8 +6,9 @@ package struct CacheID: Hashable, BitwiseCopyable, Sendable {
 
     /// Ids have 29 bits in the block map: enough for ten new ones a second for a year and a half.
     static let limit: UInt32 = 1 << 29
-    /// What is given out when there are no ids left: nothing is cached under it.
-    static let none = CacheID(rawValue: .max)
+    /// A file without a map, and what is given out when there are no ids left: nothing is cached
+    /// under it.
+    package static let none = CacheID(rawValue: .max)
 }
 
 /// What the block map has an entry for: a block of a file (29 bits of file, 34 bits of block, which

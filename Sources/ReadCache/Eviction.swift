@@ -1,3 +1,5 @@
+import Policy
+
 /// Which content loses its frame: S3-FIFO (Yang et al., "FIFO queues are all you need for cache
 /// eviction", SOSP 2023). New contents enter a small queue, a tenth of the frames; those that were
 /// hit again by the time they reach its end move to the main queue, the others go. A scan thus
@@ -13,8 +15,6 @@ struct Eviction {
     /// starts with one, a content that was only read ahead with none: so that the read that
     /// follows a read-ahead does not count as a second interest.
     static let promotion: UInt32 = 2
-    /// Moves that one eviction may make before it takes what comes: bounds the time under the lock.
-    private static let patience = 1024
 
     init(_ contents: ContentTable) { self.contents = contents }
 
@@ -28,9 +28,9 @@ struct Eviction {
     /// Nil when readers hold all that was looked at.
     mutating func victim(frames: Int) -> UInt32? {
         reviewKept(frames: frames)
-        for step in 0..<(4 * Eviction.patience) {
-            let patient = step < Eviction.patience
-            let fromSmall = small.count > frames / 10 || main.count == 0
+        for step in 0..<(4 * Limits.evictionPatience) {
+            let patient = step < Limits.evictionPatience
+            let fromSmall = small.count > frames / Limits.newcomersDivisor || main.count == 0
             guard let id = fromSmall ? small.pop(contents) : main.pop(contents) else { return nil }
             let word = contents.word(id)
             if word.isKept {
@@ -63,7 +63,7 @@ struct Eviction {
     private mutating func keep(
         _ id: UInt32, _ word: ContentWord, frames: Int, fromSmall: Bool
     ) {
-        if kept.count < frames / 2 {
+        if kept.count < frames / Limits.pinnedDivisor {
             kept.push(id, contents)
         } else {
             contents.setKept(id, generation: word.generation, false)
@@ -76,7 +76,7 @@ struct Eviction {
         for _ in 0..<2 {
             guard let id = kept.pop(contents) else { return }
             let word = contents.word(id)
-            if word.isKept && kept.count < frames / 2 {
+            if word.isKept && kept.count < frames / Limits.pinnedDivisor {
                 kept.push(id, contents)
             } else {
                 contents.setKept(id, generation: word.generation, false)

@@ -1,5 +1,4 @@
 import Glibc
-import Policy
 import Synchronization
 
 /// Bringing contents in, and forgetting what is written.

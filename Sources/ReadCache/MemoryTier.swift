@@ -66,8 +66,8 @@ package final class MemoryTier: @unchecked Sendable {
         fileStripes = WriteStripes(&arena, count: geometry.stripes)
         let secret = key.fingerprint(zeroPage).low
         map = BlockMap(
-            &arena, contents: contents, shards: geometry.shards, tableLimit: budget / 2,
-            secret: secret)
+            &arena, contents: contents, shards: geometry.shards, secret: secret,
+            tableLimit: budget / Limits.blockMapDivisor)
         evictionLock = LockArray(&arena, MemoryTier.globalLocks)
         let places = arena.take(UInt32.self, geometry.ghosts)
         pool = .allocate(capacity: 1)
@@ -140,9 +140,16 @@ package final class MemoryTier: @unchecked Sendable {
         return body(&pool.pointee)
     }
 
-    /// Gives every frame back that no reader holds, as when all that is cached is to be forgotten.
+    /// Gives the frames back that no reader holds, as when all that is cached is to be forgotten.
+    /// Contents that a file which was not dropped keeps may stay.
     package func evictAll() {
-        while let id = takeFrame(evicting: true) { withPool { $0.putBack(id) } }
+        evictionLock.lock(1)
+        map.sweep()
+        evictionLock.unlock(1)
+        for _ in 0..<geometry.frames {
+            guard let id = takeFrame(evicting: true) else { return }
+            withPool { $0.putBack(id) }
+        }
     }
 
     /// An id of the caller's own with a frame, a free one first unless `evicting`; nil when readers

@@ -20,13 +20,13 @@ struct TierGeometry: Sendable {
 
     /// Nil for a budget below 1 MiB or beyond what 32-bit ids can name.
     init?(budget: Int, generations: UInt32) {
-        guard budget >= 1 << 20, budget <= 1 << 43 else { return nil }
+        guard budget >= Limits.smallestTier, budget <= 1 << 43 else { return nil }
         guard 4...ContentWord.generations ~= generations else { return nil }
         self.budget = budget
         self.generations = generations
         let fixed = 16384
         frames = (budget - fixed) / (4096 + TierGeometry.frameBookkeeping)
-        ghosts = max(frames / 10, 64)
+        ghosts = max(frames / Limits.framesPerGhost, 64)
         shards = TierGeometry.powerOfTwo(frames / 8192, 1...1024)
         stripes = TierGeometry.powerOfTwo(frames / 64, 64...4096)
         indexLocks = TierGeometry.powerOfTwo(frames / 1024, 4...1024)

@@ -127,7 +127,7 @@ extension OnMounts {
                     let name = "new-\(number)"
                     expect(.noEntry) { CLinux_statx(AT_FDCWD, mount.path(name), 0, &attributes) }
                     try Files.write(datastore.folderPath(name), [UInt8(number)])
-                    let isSeen = try eventually(within: 5) {
+                    let isSeen = eventually(within: 5) {
                         (try? Files.read(mount.path(name))) == [UInt8(number)]
                     }
                     #expect(isSeen)

@@ -99,7 +99,8 @@ struct CommandTests {
         return names.contains { name in
             var bytes = [CChar](repeating: 0, count: 4096)
             let count = readlink("\(folder)/\(name)", &bytes, bytes.count - 1)
-            return count > 0 && String(cString: bytes) == path
+            guard count > 0 else { return false }
+            return bytes[..<count].elementsEqual(path.utf8.map { CChar(bitPattern: $0) })
         }
     }
 

@@ -201,7 +201,8 @@ extension OnMounts {
         @Test(arguments: ["EIO", "ESTALE", "ENOSPC"])
         func errors(name: String) throws {
             try withForebay(prepare: Self.prepare) { mount, datastore in
-                let expected = ["EIO": EIO, "ESTALE": ESTALE, "ENOSPC": ENOSPC][name] ?? 0
+                let codes: [String: Int32] = ["EIO": EIO, "ESTALE": ESTALE, "ENOSPC": ENOSPC]
+                let expected = codes[name] ?? 0
                 let operation = name == "ENOSPC" ? "write" : "read"
                 try datastore.fail(operation, name)
                 let file = try TestFile(mount.path("hot"), O_RDWR)

@@ -106,6 +106,20 @@ import Testing
         }
     }
 
+    @Test func evictingAllGivesTheFramesBack() throws {
+        let harness = try TierHarness(mebibytes: 4)
+        let file = harness.tier.newFile()
+        harness.fillDistinct(file, blocks: 0..<400, offset: 1, pinned: true)
+        harness.fillDistinct(file, blocks: 400..<2900, offset: 1)
+        #expect(harness.hits(file, 0..<400) == 400)
+        harness.tier.dropFile(file)
+        harness.tier.evictAll()
+        #expect(harness.tier.statistics.framesInUse == 0)
+        let again = harness.tier.newFile()
+        harness.fillDistinct(again, blocks: 0..<900, offset: 1)
+        #expect(harness.hits(again, 0..<900) == 900)
+    }
+
     @Test func aLeaseKeepsItsContentsUnderPressure() throws {
         let harness = try TierHarness(mebibytes: 4)
         let frames = UInt64(harness.tier.statistics.frameCapacity)

@@ -43,8 +43,14 @@ func answer(
         context.needsWaiting = true
         fuse_reply_none(request)
     } catch {
-        fuse_reply_err(request, error.code)
+        fuse_reply_err(request, error.replyCode)
     }
+}
+
+extension Errno {
+    /// The number for a reply. ENOSYS would tell the kernel never to ask for this operation again,
+    /// which turns every later fsync(2) into a lie; one file that cannot do it is no reason.
+    var replyCode: Int32 { self == .notImplemented ? EOPNOTSUPP : code }
 }
 
 /// The request that an operation works on.

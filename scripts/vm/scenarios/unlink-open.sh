@@ -2,7 +2,7 @@
 # Unlinking files that are open, at the hypervisor or still at knfsd, leaves no .nfs… at the filer, and the
 # folder can be removed at once.
 mkdir "$FILER/$NAME"
-leftovers() { find "$FILER/$NAME" -name '.nfs*' | grep .; }
+no_leftovers() { [[ -z $(find "$FILER/$NAME" -name '.nfs*') ]]; }
 
 # Open at the hypervisor: its client renames the file and removes it at the close.
 echo contents >"$HERE/open"
@@ -20,8 +20,13 @@ for round in 1 2 3; do
         cat "$HERE/folder/$file" >/dev/null
     done
     expect "a rename over a file just written" mv -f "$HERE/folder/a" "$HERE/folder/b"
-    expect_not "a rename over leaves nothing" leftovers
+    expect "a rename over leaves nothing" soon 10 no_leftovers
     expect "unlink of files just written" rm "$HERE/folder/b" "$HERE/folder/c"
-    expect_not "unlink leaves nothing" leftovers
-    expect "rmdir right behind (round $round)" rmdir "$HERE/folder"
+    expect "unlink leaves nothing" soon 10 no_leftovers
+    expect "rmdir (round $round)" rmdir "$HERE/folder"
+
+    mkdir "$HERE/folder"
+    dd if=/dev/urandom of="$HERE/folder/disk.img" bs=64k count=4 oflag=sync status=none
+    expect "removal of a folder with a file just written (round $round)" rm -r "$HERE/folder"
 done
+expect "nothing is left at the filer" soon 10 bash -c '[[ -z $(ls -A "$1") ]]' - "$FILER/$NAME"
