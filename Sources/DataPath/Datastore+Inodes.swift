@@ -103,6 +103,8 @@ extension Datastore {
         if let file = descriptors.find(inode.node, access) { return file }
         let file = try openAfresh(inode, access)
         descriptors.insert(inode.node, file)
+        // A removed file must not stay open for nobody: its space would stay taken.
+        if inode.state.withLock({ $0.isUnlinked }) { descriptors.remove(inode.node) }
         return file
     }
 
