@@ -47,13 +47,14 @@ import Testing
     }
 
     @Test func aWriteTakesRightsAwayWhenItIsTold() throws {
-        for (mode, left) in [(0o6755, 0o755), (0o2745, 0o2745), (0o4644, 0o644)] as [(
-            UInt32, UInt32
-        )] {
+        let cases: [(mode: UInt32, left: UInt32)] = [
+            (0o6755, 0o755), (0o2745, 0o745), (0o4644, 0o644), (0o600, 0o600),
+        ]
+        for (mode, left) in cases {
             var change = AttributeChange()
             change.mode = mode
             _ = try datastore.setAttributes(node, change)
-            let written = try [1, 2].withUnsafeBytes { bytes in
+            let written = try [UInt8](repeating: 1, count: 16).withUnsafeBytes { bytes in
                 try datastore.write(node, bytes: bytes, offset: 0, flags: 0, killSetID: true)
             }
             #expect(written == 16)

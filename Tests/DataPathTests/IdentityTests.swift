@@ -64,10 +64,16 @@ import Testing
         let (fixture, _) = try tree()
         fixture.datastore.isTreeKnown.store(false, ordering: .releasing)
         let unknown = NodeID(12_345)
-        #expect(throws: Errno.timedOut) { _ = try fixture.datastore.attributes(unknown) }
-        #expect(throws: Errno.timedOut) { _ = try fixture.read(unknown) }
-        #expect(throws: Errno.timedOut) {
-            _ = try fixture.datastore.lookup(parent: unknown, name: "x")
+        // Each waits for a while, in case it is found.
+        try concurrently(2) { number in
+            WaitMode.set(mayWait: true)
+            #expect(throws: Errno.timedOut) {
+                if number == 0 {
+                    _ = try fixture.datastore.attributes(unknown)
+                } else {
+                    _ = try fixture.datastore.lookup(parent: unknown, name: "x")
+                }
+            }
         }
         fixture.datastore.isTreeKnown.store(true, ordering: .releasing)
         #expect(throws: Errno.stale) { _ = try fixture.datastore.attributes(unknown) }

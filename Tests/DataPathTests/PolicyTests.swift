@@ -103,6 +103,35 @@ import Testing
         #expect(try fixture.datastore.readPolicy(of: node) == .normal)
     }
 
+    /// What an NFS server asks for by handles after a restart must not lose where a folder lies.
+    @Test func aPolicyIsInheritedWithoutALookupByName() throws {
+        var (fixture, node) = try tree()
+        let folder = try fixture.datastore.resolve(path: "folder")
+        let sub = try fixture.datastore.resolve(path: "folder/sub")
+        mkdir(fixture.backing("folder/sub/deep"), 0o755)
+        let deep = try fixture.datastore.resolve(path: "folder/sub/deep")
+        try fixture.datastore.setReadPolicy(.bypass, of: folder)
+        fixture = try fixture.reopened()
+        #expect(try fixture.datastore.lookup(parent: deep, name: "..").node == sub)
+        #expect(try fixture.datastore.readPolicy(of: sub) == .bypass)
+        #expect(try fixture.datastore.readPolicy(of: node) == .bypass)
+        #expect(try fixture.statistics(folder).reads == 0)
+        _ = try fixture.read(node)
+        #expect(try fixture.statistics(folder).reads == 1)
+    }
+
+    @Test func aPolicyStaysWhenOneOfTwoNamesGoes() throws {
+        let (fixture, node) = try tree()
+        let datastore = fixture.datastore
+        let folder = try datastore.resolve(path: "folder")
+        try datastore.setReadPolicy(.bypass, of: folder)
+        #expect(link(fixture.backing("folder/sub/file"), fixture.backing("second")) == 0)
+        datastore.identity.flush()
+        datastore.inodes.remove(node)
+        try datastore.unlink(parent: .root, name: "second")
+        #expect(try datastore.readPolicy(of: node) == .bypass)
+    }
+
     @Test func pinnedContentsStayWhileOthersGo() throws {
         let fixture = try Fixture(ram: 4 << 20)
         let pinned = try fixture.file("pinned", Content.blocks(seed: 1, count: 128))

@@ -85,9 +85,7 @@ import Testing
     }
 
     private func inode(_ number: UInt64) -> Inode {
-        Inode(
-            node: NodeID(number), handle: FileHandle(type: 1, bytes: []), type: S_IFREG,
-            blockMap: 0)
+        Inode(node: NodeID(number), handle: FileHandle(type: 1, bytes: []), type: S_IFREG)
     }
 }
 
