@@ -141,6 +141,35 @@ struct CommandTests {
         }
     }
 
+    @Test func anUnmountThatCannotFlushStaysMounted() throws {
+        try withForebay(options: ["ram=16M"]) { mount, datastore in
+            try Files.write(mount.path("file"), "contents")
+            try datastore.hang()
+            defer { _ = try? datastore.heal() }
+            let hung = try ChildProcess.run(
+                try Programs.forebay, ["unmount", mount.path, "--timeout", "2"])
+            #expect(hung.status == 1, "\(hung.text)")
+            #expect(Mounts.at(mount.path) != nil)
+            try datastore.heal()
+            try mount.unmount()
+            #expect(try Files.text(datastore.folderPath("file")) == "contents")
+        }
+    }
+
+    @Test func aDatastoreThatHangsIsNotMounted() throws {
+        let mountpoint = try space.makeFolder("mountpoint")
+        try withDatastore { datastore in
+            try datastore.hang()
+            defer { _ = try? datastore.heal() }
+            let result = try ChildProcess.run(
+                try Programs.forebay,
+                ["mount", datastore.path, mountpoint, "-o", "ram=16M,state=\(space.path("state"))"])
+            #expect(result.status == 1)
+            #expect(result.errorOutput.contains("does not answer"), "\(result.text)")
+            #expect(Mounts.at(mountpoint) == nil)
+        }
+    }
+
     @Test func preflightTellsEachRequirement() throws {
         let mountpoint = try space.makeFolder("mountpoint")
         let good = try ChildProcess.check(
