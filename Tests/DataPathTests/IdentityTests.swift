@@ -89,6 +89,19 @@ import Testing
         #expect(fixture.datastore.identity.find(nodes[1]) == nil)
     }
 
+    @Test func foldersInALoopOfADamagedTableAreStale() throws {
+        let fixture = try Fixture()
+        let handle = FileHandle(type: FileHandle.derivedType, bytes: [1, 2, 3])
+        for (node, parent) in [(50, 51), (51, 52), (52, 50), (60, 60)] as [(UInt64, UInt64)] {
+            fixture.datastore.identity.remember(
+                NodeID(node), Identity(handle: handle, parent: parent, type: S_IFDIR, name: [65]))
+        }
+        for node in [50, 51, 60] as [UInt64] {
+            #expect(throws: Errno.stale) { _ = try fixture.datastore.attributes(NodeID(node)) }
+            _ = try? fixture.datastore.readPolicy(of: NodeID(node))
+        }
+    }
+
     @Test func twoFilesWithOneHashAreTwoFiles() throws {
         var fixture = try Fixture()
         try Files.write(fixture.backing("a"), "a")
