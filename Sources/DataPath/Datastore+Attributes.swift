@@ -29,6 +29,12 @@ extension Datastore {
         let isSilent = backing.health.isSilent
         return inode.state.withLock { state in
             guard state.sampledAt != 0 else { return nil }
+            if inode.isDirectory, state.isUnlinked {
+                // Whoever has a removed folder open may ask; the datastore has no answer.
+                var attributes = state.attributes
+                attributes.links = 0
+                return attributes
+            }
             let age = monotonicNanoseconds() &- state.sampledAt
             guard isSilent || (age < freshness && !state.attributesAreOld) else { return nil }
             var attributes = state.attributes

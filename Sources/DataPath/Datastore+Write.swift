@@ -136,7 +136,8 @@ extension Datastore {
     ) throws(Errno) -> UInt64 {
         guard WaitMode.mayWait else { throw .mustWait }
         guard whence == seekData || whence == seekHole else { throw .invalid }
-        guard offset <= UInt64(Int64.max) else { throw .invalid }
+        // Before the beginning there is as little as behind the end.
+        guard offset <= UInt64(Int64.max) else { throw Errno(ENXIO) }
         let inode = try inode(node)
         let file = try file(inode, .read)
         let position = try backing.ask { () throws(Errno) in

@@ -35,7 +35,7 @@ extension OnMounts {
             #expect(result.output == "", sourceLocation: sourceLocation)
             #expect(Mounts.at(mountpoint) == nil, sourceLocation: sourceLocation)
             let left = ProcessTable.all().filter { process in
-                process.arguments.contains { $0.contains(space.path) }
+                process.arguments.contains { $0.contains("\(space.path)/state") }
                     && process.arguments.first?.contains("forebay") == true
             }
             #expect(left.isEmpty, "\(left)", sourceLocation: sourceLocation)

@@ -51,7 +51,8 @@ struct Exerciser {
             }
         }
         try readBuffered(0, model.count)
-        if kind.mixed { try readDirect(0, buffer.bytes.count) }
+        guard kind.mixed else { return }
+        try readDirect(0, kind.resizing ? buffer.bytes.count : model.count)
     }
 
     private mutating func step() throws {
