@@ -105,6 +105,8 @@ extension Datastore {
         if let file = descriptors.find(inode.node, access) { return file }
         let file = try openAfresh(inode, access)
         descriptors.insert(inode.node, file)
+        // A removed file must not stay open for nobody: its space would stay taken.
+        if inode.state.withLock({ $0.isUnlinked }) { descriptors.remove(inode.node) }
         return file
     }
 
@@ -142,12 +144,24 @@ extension Datastore {
 // Datastores without handles: only a path leads to a file.
 extension Datastore {
     private func reviveByPath(_ node: NodeID, _ known: Identity) throws(Errno) -> Inode {
+        guard endsSomewhere(known) else { throw .stale }
         let parent = try inode(NodeID(known.parent))
         let name = known.name.map { CChar(bitPattern: $0) } + [0]
         let file = try openName(try self.file(parent, .path), name)
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         guard handle == known.handle else { throw .stale }
         return adopt(handle, attributes, parent: parent, name: name)
+    }
+
+    /// False when the folders above a file form a loop, as a damaged table may say. A path has at
+    /// most 2,048 folders.
+    private func endsSomewhere(_ known: Identity) -> Bool {
+        var folder = NodeID(known.parent)
+        for _ in 0..<2048 {
+            guard inodes.find(folder) == nil, let above = identity.find(folder) else { return true }
+            folder = NodeID(above.parent)
+        }
+        return false
     }
 
     private func openByPath(_ inode: Inode, _ access: Access) throws(Errno) -> BackingFile {

@@ -41,7 +41,8 @@ extension Datastore {
         let (handle, attributes) = try backing.identify(descriptor: parent.descriptor)
         if handle == root.handle { return Entry(node: .root, attributes: attributes) }
         let node = identity.nodeID(of: handle)
-        if inodes.find(node) == nil {
+        // What the table knows of the folder, it knows better: where it lies decides its policies.
+        if inodes.find(node) == nil, identity.find(node) == nil {
             identity.remember(
                 node, Identity(handle: handle, parent: 0, type: attributes.mode & S_IFMT))
         }

@@ -61,12 +61,18 @@ extension Datastore {
         for _ in 0..<2048 {
             if let found = setting(identity.policies(of: node)) { return found }
             if node == .root { return nil }
-            let parent =
-                inodes.find(node)?.parent.load(ordering: .relaxed) ?? identity.find(node)?.parent
-            guard let parent, parent != 0 else { return setting(identity.policies(of: .root)) }
+            let parent = parent(of: node)
+            guard parent != 0 else { return setting(identity.policies(of: .root)) }
             node = NodeID(parent)
         }
         return nil
+    }
+
+    /// The folder that a file was last seen in; 0 when nobody knows. An inode that was not found by
+    /// its name does not know, but the table may.
+    private func parent(of node: NodeID) -> UInt64 {
+        let inMemory = inodes.find(node)?.parent.load(ordering: .relaxed) ?? 0
+        return inMemory != 0 ? inMemory : identity.find(node)?.parent ?? 0
     }
 
     /// The inodes in memory at and below one.
@@ -89,10 +95,8 @@ extension Datastore {
                 break
             }
             path.append(node)
-            let parent = inodes.find(NodeID(node))?.parent.load(ordering: .relaxed)
-            guard let parent = parent ?? identity.find(NodeID(node))?.parent, parent != 0 else {
-                break
-            }
+            let parent = parent(of: NodeID(node))
+            if parent == 0 { break }
             node = parent
         }
         for step in path { known[step] = answer }

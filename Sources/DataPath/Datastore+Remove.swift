@@ -146,6 +146,8 @@ extension Datastore {
             state.isUnlinked = true
             return state.orphan != nil
         }
+        // Somebody may have opened it again before the name went.
+        descriptors.remove(removal.inode.node)
         if !isKept { dropMap(removal.inode) }
     }
 }

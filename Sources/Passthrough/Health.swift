@@ -8,9 +8,9 @@ import Syscalls
 /// `away` when that lasts; back to `healthy` with the first answer.
 package final class Health: @unchecked Sendable {
     /// Without any answer for this long, what is in memory is answered from memory.
-    package static let silentAfter = UInt64.seconds(1)
+    private let silentAfter: UInt64
     /// Without any answer for this long, requests that wait are told to try later after a second.
-    package static let awayAfter = UInt64.seconds(5)
+    private let awayAfter: UInt64
 
     /// When the call of each thread began; 0 = it waits for nothing.
     private let starts: UnsafeMutableBufferPointer<Atomic<UInt64>>
@@ -18,7 +18,10 @@ package final class Health: @unchecked Sendable {
     private let silence = Atomic<UInt64>(0)
     private let isAwayNow = Atomic<Bool>(false)
 
-    package init() {
+    /// Without arguments the product's own bounds; tests wait for shorter ones.
+    package init(silentAfter: UInt64 = .seconds(1), awayAfter: UInt64 = .seconds(5)) {
+        self.silentAfter = silentAfter
+        self.awayAfter = awayAfter
         starts = .allocate(capacity: 256)
         for index in 0..<256 { starts.initializeElement(at: index, to: Atomic(0)) }
     }
@@ -54,7 +57,7 @@ package final class Health: @unchecked Sendable {
         let since = max(oldest, lastAnswer.load(ordering: .relaxed))
         let quiet = oldest < now && now > since ? now - since : 0
         silence.store(quiet, ordering: .relaxed)
-        let isAway = quiet > Self.awayAfter
+        let isAway = quiet > awayAfter
         if isAway != isAwayNow.exchange(isAway, ordering: .relaxed) {
             if isAway {
                 SystemLog.error(
@@ -64,11 +67,11 @@ package final class Health: @unchecked Sendable {
                 SystemLog.notice("the datastore answers again")
             }
         }
-        return quiet > Self.silentAfter
+        return quiet > silentAfter
     }
 
     /// True when no call has been answered for more than a second while one waits.
-    package var isSilent: Bool { silence.load(ordering: .relaxed) > Self.silentAfter }
+    package var isSilent: Bool { silence.load(ordering: .relaxed) > silentAfter }
 
     /// True when that has lasted for long.
     package var isAway: Bool { isAwayNow.load(ordering: .relaxed) }

@@ -60,15 +60,14 @@ package final class InodeTable: Sendable {
         _ = shard(node).state.withLock { $0.inodes.removeValue(forKey: node.rawValue) }
     }
 
-    /// Takes the oldest eighth of a full shard out, but nothing that is in use.
+    /// Takes an eighth of a full shard out, the oldest of those that are not in use.
     private func evict(from shard: inout Shard) -> [Inode] {
-        let ages = shard.inodes.values.map { $0.lastUse.load(ordering: .relaxed) }.sorted()
-        let threshold = ages[ages.count / 8]
+        let wanted = max(1, shard.inodes.count / 8)
+        let byAge = shard.inodes.map { entry in
+            (lastUse: entry.value.lastUse.load(ordering: .relaxed), node: entry.key)
+        }.sorted { $0.lastUse < $1.lastUse }
         var evicted: [Inode] = []
-        let candidates = shard.inodes.filter { entry in
-            entry.value.lastUse.load(ordering: .relaxed) <= threshold
-        }.map(\.key)
-        for key in candidates where evicted.count <= ages.count / 8 {
+        for (_, key) in byAge where evicted.count < wanted {
             guard var inode = shard.inodes.removeValue(forKey: key) else { continue }
             // Nobody can gain a reference while the shard is locked, so unique means unused.
             let isIdle =
