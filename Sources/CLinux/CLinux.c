@@ -65,7 +65,8 @@ int CLinux_name_to_handle(int directory, const char *path, int flags, uint8_t *b
     return 0;
 }
 
-int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type, int flags) {
+int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type,
+                          int flags) {
     union handle_space u;
     if (length > MAX_HANDLE_SZ) { errno = ESTALE; return -1; }
     u.handle.handle_bytes = length;
@@ -91,7 +92,8 @@ int CLinux_renameat(int from, const char *name, int to, const char *new_name, un
 int CLinux_fallocate(int file, int mode, int64_t offset, int64_t length) {
     return fallocate(file, mode, offset, length);
 }
-ssize_t CLinux_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count) {
+ssize_t CLinux_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset,
+                          size_t count) {
     off64_t source = *from_offset, target = *to_offset;
     ssize_t done = copy_file_range(from, &source, to, &target, count, 0);
     *from_offset = source;

@@ -10,6 +10,8 @@ import Syscalls
 package struct ControlService: Sendable {
     private let datastore: any ControlledDatastore
     private let facts: ServerFacts
+    /// Orders under way. They may wait for the datastore for ever; `status` must get through.
+    private let orders = Condition(0)
 
     package init(datastore: any ControlledDatastore, facts: ServerFacts) {
         self.datastore = datastore
@@ -25,11 +27,9 @@ package struct ControlService: Sendable {
             switch parts.first ?? "" {
             case "status" where path.isEmpty: return try status()
             case "flush":
-                try datastore.flushAll(try node(path))
-                return Self.done
+                return try order { () throws(Errno) in try datastore.flushAll(try node(path)) }
             case "drop":
-                try datastore.drop(try node(path))
-                return Self.done
+                return try order { () throws(Errno) in try datastore.drop(try node(path)) }
             default: return Self.failure("unknown request")
             }
         } catch {
@@ -45,7 +45,17 @@ package struct ControlService: Sendable {
         return writer.finish()
     }
 
-    private static let done = #"{"done":true}"#
+    private func order(_ body: () throws(Errno) -> Void) throws(Errno) -> String {
+        let hasRoom = orders.withLock { count in
+            guard count < Limits.controlOrders else { return false }
+            count += 1
+            return true
+        }
+        guard hasRoom else { return Self.failure("too many orders wait for the datastore") }
+        defer { orders.withLock { $0 -= 1 } }
+        try body()
+        return #"{"done":true}"#
+    }
 
     private func node(_ path: String) throws(Errno) -> NodeID {
         guard !path.utf8.contains(0), path.utf8.count < Int(PATH_MAX) else { throw .invalid }

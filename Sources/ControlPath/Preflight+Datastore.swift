@@ -76,6 +76,11 @@ extension Preflight {
                 "backing-options", subject, "its mount cannot be found", mend: "mount /proc")
         }
         let set = Set(entry.superOptions + entry.options)
+        if entry.type == "fuse.forebay" {
+            return .warn(
+                "backing-options", subject, "is a mount of Forebay: its cache would be cached",
+                mend: "name the datastore itself")
+        }
         guard entry.type.hasPrefix("nfs") else {
             return .pass("backing-options", subject, "is on \(entry.type)")
         }

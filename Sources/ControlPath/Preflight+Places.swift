@@ -173,7 +173,8 @@ extension Preflight {
 
     /// True for types of file systems that other machines or processes serve.
     static func isRemote(_ type: String) -> Bool {
-        type.hasPrefix("nfs") || type.hasPrefix("fuse") || ["cifs", "smb3", "9p", "ceph", "afs"]
-            .contains(type)
+        type.hasPrefix("nfs") || type.hasPrefix("fuse")
+            || ["cifs", "smb3", "9p", "ceph", "afs"]
+                .contains(type)
     }
 }

@@ -134,13 +134,22 @@ extension Datastore {
         }
     }
 
-    /// Sizes and free space. The corresponding C function is `fstatvfs`.
+    /// Sizes and free space; those known last while the datastore is silent, because hypervisors
+    /// take a datastore without them for lost. The corresponding C function is `fstatvfs`.
     package func fileSystem() throws(Errno) -> statvfs {
+        guard WaitMode.mayWait else {
+            guard backing.health.isSilent, let known = sizes.withLock({ $0 }) else {
+                throw .mustWait
+            }
+            return known
+        }
         var status = statvfs()
         try backing.ask { () throws(Errno) in
             try call { fstatvfs(backing.root.descriptor, &status) }
         }
         status.f_namemax = min(status.f_namemax, 255)
-        return status
+        let known = status
+        sizes.withLock { $0 = known }
+        return known
     }
 }

@@ -18,7 +18,8 @@ extension Datastore {
         }
     }
 
-    /// The names, each ended by NUL; as for `getXattr`. The corresponding C function is `listxattr`.
+    /// The names, each ended by NUL; as for `getXattr`. The corresponding C function is
+    /// `listxattr`.
     package func listXattr(
         _ node: NodeID, into buffer: UnsafeMutableRawBufferPointer
     ) throws(Errno) -> Int {

@@ -51,7 +51,9 @@ extension Datastore {
         return identity.find(node)
     }
 
-    private func makeInode(_ node: NodeID, _ handle: FileHandle, _ attributes: Attributes) -> Inode {
+    private func makeInode(
+        _ node: NodeID, _ handle: FileHandle, _ attributes: Attributes
+    ) -> Inode {
         let inode = Inode(
             node: node, handle: handle, type: attributes.mode & S_IFMT)
         inode.size.store(attributes.size, ordering: .relaxed)

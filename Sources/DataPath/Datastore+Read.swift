@@ -180,8 +180,8 @@ extension Datastore {
         return missingRun(map, from: first, to: min(endOfFile, first + UInt64(window)))
     }
 
-    /// Reads claimed blocks to `place`, of which `wanted` were asked for and the rest is read ahead;
-    /// they enter the cache when the reply is sent. Answers the bytes that there were.
+    /// Reads claimed blocks to `place`, of which `wanted` were asked for and the rest is read
+    /// ahead; they enter the cache when the reply is sent. Answers the bytes that there were.
     private func fill(
         _ inode: Inode, _ file: BackingFile, _ map: UInt32, _ block: UInt64,
         _ claim: (id: UInt64, count: Int), wanted: Int, _ place: UnsafeMutableRawPointer,

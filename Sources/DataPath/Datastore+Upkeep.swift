@@ -5,8 +5,8 @@ import Policy
 import Synchronization
 import Syscalls
 
-// What goes on beside the requests: writing the identity table behind, comparing open files with the
-// datastore, closing files, and finding every file again after the table was lost.
+// What goes on beside the requests: writing the identity table behind, comparing open files with
+// the datastore, closing files, and finding every file again after the table was lost.
 extension Datastore {
     /// Starts the background threads. A machine without room for them cannot serve either.
     func startUpkeep() throws(Errno) {

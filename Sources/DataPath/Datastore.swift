@@ -9,9 +9,9 @@ import Syscalls
 /// The accelerated datastore: every operation that a client can ask for, put together from the
 /// datastore itself, the identity of its files and the read cache.
 ///
-/// Every operation runs on the calling thread. On a thread that may not wait (`WaitMode`) what is in
-/// memory is answered, and whatever needs the datastore throws `Errno.mustWait`. The operations are
-/// in extensions by theme: `Datastore+Read.swift` and its siblings.
+/// Every operation runs on the calling thread. On a thread that may not wait (`WaitMode`) what is
+/// in memory is answered, and whatever needs the datastore throws `Errno.mustWait`. The operations
+/// are in extensions by theme: `Datastore+Read.swift` and its siblings.
 ///
 /// Lock order: range locks of one inode, then shards of the cache; an inode's state is a leaf.
 package final class Datastore: Sendable {
@@ -34,6 +34,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
+    /// The sizes of the datastore when it told them last.
+    let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
 
     /// Opens the datastore of `options`.
@@ -51,8 +53,8 @@ package final class Datastore: Sendable {
         let backing = try Backing(path: options.backing)
         if !backing.hasHandles {
             SystemLog.warning(
-                "\(options.backing) has no file handles: files are found again by their path, and a "
-                    + "client's handle of a file renamed elsewhere turns stale at a restart")
+                "\(options.backing) has no file handles: files are found again by their path, and "
+                    + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
         let tier = try MemoryTier(
@@ -72,6 +74,7 @@ package final class Datastore: Sendable {
         isTreeKnown = Atomic(identity.wasComplete)
         WaitMode.set(mayWait: true)
         _ = try sample(self.root, forced: false)
+        _ = try fileSystem()
         try startUpkeep()
     }
 

@@ -35,7 +35,9 @@ package final class Backing: Sendable {
         }
         hasHandles = usable
         mount = named?.mount ?? 0
-        rootHandle = usable ? named?.handle ?? .derived(from: attributes) : .derived(from: attributes)
+        rootHandle =
+            usable
+            ? named?.handle ?? .derived(from: attributes) : .derived(from: attributes)
         var type: UInt64 = 0
         var mountFlags: UInt64 = 0
         try call { CLinux_file_system(raw, &type, &mountFlags) }

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
-import Syscalls
 import Synchronization
+import Syscalls
 
 /// Errors that the datastore reported too late for the write that caused them; the next fsync of
 /// the file must fail with them.

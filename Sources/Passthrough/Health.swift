@@ -25,7 +25,8 @@ package final class Health: @unchecked Sendable {
 
     deinit { starts.deallocate() }
 
-    /// Marks the beginning of a call on the datastore by this thread; answers where to mark its end.
+    /// Marks the beginning of a call on the datastore by this thread; answers where to mark its
+    /// end.
     @inline(__always)
     package func begin() -> Int {
         let index = Int(CLinux_thread_index() & 255)

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
-import Syscalls
 import Synchronization
+import Syscalls
 
 /// A file of the datastore that the kernel or an NFS client has a name for. One object per file,
 /// however many paths lead to it.
@@ -20,7 +20,8 @@ package final class Inode: Sendable {
     package let size = Atomic<UInt64>(0)
     /// Seconds of the monotonic clock at the last use, for eviction.
     package let lastUse = Atomic<UInt32>(0)
-    /// The effective read policy with the epoch of policies that it was found in: epoch << 8 | policy.
+    /// The effective read policy with the epoch of policies that it was found in:
+    /// epoch << 8 | policy.
     package let policy = Atomic<UInt64>(0)
     /// The folder that it was last seen in, 0 when that is not known.
     package let parent = Atomic<UInt64>(0)

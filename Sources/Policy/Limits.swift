@@ -66,8 +66,8 @@ package enum Limits {
     /// Seconds in which a server that starts for the first time must have shown a sign of life.
     package static let serverStart: UInt64 = 120
 
-    /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending once,
-    /// so there are no more than inodes in memory.
+    /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
+    /// once, so there are no more than inodes in memory.
     package static let invalidations = inodes
 
     /// Seconds that requests under way have to end after an unmount.
@@ -82,6 +82,10 @@ package enum Limits {
     /// Connections to the control socket at the same time. Only root connects: the commands, and
     /// what watches the service.
     package static let controlConnections = 16
+
+    /// Orders of the control socket that may wait for the datastore at the same time: fewer than
+    /// the connections, so that the state can be asked for while they wait.
+    package static let controlOrders = 8
 
     /// Bytes of a request line on the control socket: a command and a path of PATH_MAX.
     package static let controlLine = 8192

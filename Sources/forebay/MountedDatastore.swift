@@ -55,6 +55,11 @@ struct MountedDatastore {
                     sleep(milliseconds: 50)
                     continue
                 }
+                if error == .timedOut {
+                    throw Refusal(
+                        "\(line) on \(subject)", "no answer in \((milliseconds + 999) / 1000) s",
+                        hint: "see whether the datastore answers")
+                }
                 throw Refusal(
                     subject, "the server does not answer: \(error)",
                     hint: "see the log, 'journalctl -t forebay'")

@@ -77,18 +77,26 @@ struct StatusTable {
             ("all data home", status["all_data_home"] == .flag(true) ? "yes" : "no"),
             ("RAM tier", ram),
             ("hit ratio", hits),
-            ("dedup ratio", "\(word("dedup_ratio")) (\(size("cached_bytes")) in"
-                + " \(size("unique_bytes")))"),
+            (
+                "dedup ratio",
+                "\(word("dedup_ratio")) (\(size("cached_bytes")) in"
+                    + " \(size("unique_bytes")))"
+            ),
             ("clients read", "\(word("reads")) requests, \(size("read_bytes"))"),
             ("clients wrote", "\(word("writes")) requests, \(size("write_bytes"))"),
             ("datastore read", "\(word("backend_reads")) requests, \(size("backend_read_bytes"))"),
-            ("datastore wrote",
-                "\(word("backend_writes")) requests, \(size("backend_write_bytes"))"),
+            (
+                "datastore wrote",
+                "\(word("backend_writes")) requests, \(size("backend_write_bytes"))"
+            ),
             ("saved", "\(word("saved_ios")) requests, \(size("saved_bytes"))"),
             ("dirty", size("dirty_bytes")),
             ("known files", "\(word("inodes")), \(word("descriptors")) open on the datastore"),
-            ("processes", "keeper \(word("keeper_pid")), server \(word("server_pid")),"
-                + " \(word("restarts")) restarts, last pause \(word("last_pause")) s"),
+            (
+                "processes",
+                "keeper \(word("keeper_pid")), server \(word("server_pid")),"
+                    + " \(word("restarts")) restarts, last pause \(word("last_pause")) s"
+            ),
             ("up", "\(uptime), version \(word("version"))"),
         ]
         let access = status["read_only"] == .flag(true) ? "read-only" : "read-write"

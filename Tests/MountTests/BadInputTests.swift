@@ -35,8 +35,8 @@ extension OnMounts {
             #expect(result.output == "", sourceLocation: sourceLocation)
             #expect(Mounts.at(mountpoint) == nil, sourceLocation: sourceLocation)
             let left = ProcessTable.all().filter { process in
-                process.arguments.first?.contains("forebay") == true
-                    && process.arguments.contains { $0.contains("name=\(name),") }
+                process.arguments.contains { $0.contains("\(space.path)/state") }
+                    && process.arguments.first?.contains("forebay") == true
             }
             #expect(left.isEmpty, "\(left)", sourceLocation: sourceLocation)
             #expect(!Files.exists("/run/forebay/\(name).sock"), sourceLocation: sourceLocation)

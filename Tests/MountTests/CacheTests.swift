@@ -38,7 +38,8 @@ extension OnMounts {
             }
         }
 
-        /// Single blocks, last first, so that nothing is read ahead: each is a miss once, then hits.
+        /// Single blocks, last first, so that nothing is read ahead: each is a miss once, then
+        /// hits.
         @Test func exactCounts() throws {
             try withForebay(
                 prepare: { datastore in

@@ -139,5 +139,6 @@ package final class ForebayMount: Sendable {
             sleep(milliseconds: 50)
         }
         unlink("/run/forebay/\(name).sock")
+        unlink("/run/forebay/\(name).lock")
     }
 }

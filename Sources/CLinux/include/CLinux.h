@@ -1,7 +1,7 @@
 #pragma once
-// Linux calls that the Swift overlay of the C library hides (they need _GNU_SOURCE, are variadic, or
-// have no wrapper in the C library). Every function forwards to one call and returns what it returns:
-// -1 with errno set when it failed. No logic lives here.
+// Linux calls that the Swift overlay of the C library hides (they need _GNU_SOURCE, are variadic,
+// or have no wrapper in the C library). Every function forwards to one call and returns what it
+// returns: -1 with errno set when it failed. No logic lives here.
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,7 +37,8 @@ int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attri
 /// `bytes` holds at least 128 bytes; `*length` comes back with the handle's length.
 int CLinux_name_to_handle(int directory, const char *path, int flags, uint8_t *bytes,
                           uint32_t *length, int32_t *type, int32_t *mount_id);
-int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type, int flags);
+int CLinux_open_by_handle(int mount, const uint8_t *bytes, uint32_t length, int32_t type,
+                          int flags);
 
 ssize_t CLinux_getdents(int directory, void *buffer, size_t size);
 ssize_t CLinux_pwrite(int file, const void *bytes, size_t count, int64_t offset, int flags);
@@ -52,7 +53,8 @@ int CLinux_pidfd_open(int pid);
 int CLinux_pidfd_signal(int pidfd, int signal);
 int CLinux_thread_id(void);
 void CLinux_name_thread(const char *name);
-/// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system it serves.
+/// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system that
+/// it serves.
 int CLinux_set_io_flusher(void);
 /// prctl(PR_SET_PDEATHSIG): the child is told when its parent thread dies.
 int CLinux_die_with_parent(int signal);

@@ -159,6 +159,7 @@ extension Request {
             let (before, isRepeat) = try preimage { () throws(Errno) in
                 (try node(at: from), try node(at: to))
             }
+            try refuseWhenAnswered()
             if isRepeat, try wasRenamed(from: from, to: to, flags: flags, before) { return }
             try datastore.rename(
                 parent: from.parent, name: from.name, newParent: to.parent, newName: to.name,
@@ -186,12 +187,13 @@ extension Request {
         return try Operations.nameLocks.hold(place) { () throws(Errno) in
             try refuseWhenAnswered()
             let (before, isRepeat) = try preimage { () throws(Errno) in (try node(at: place), 0) }
+            try refuseWhenAnswered()
             return try change(before, isRepeat)
         }
     }
 
-    /// A request that was told "try later" while it waited for a name must not change it any more:
-    /// its caller may have tried again and gone on from there.
+    /// A request that was told "try later" while it waited for a name, or for the datastore to tell
+    /// of it, must not change it any more: its caller may have tried again and gone on from there.
     private func refuseWhenAnswered() throws(Errno) {
         guard context.slot.load(.answered) == 0 else { throw .timedOut }
     }

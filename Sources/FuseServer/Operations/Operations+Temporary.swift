@@ -19,7 +19,8 @@ extension Operations {
         } catch .mustWait {
             context.needsWaiting = true
         } catch {
-            send(context, UnsafeMutableRawBufferPointer(start: nil, count: 0), error: error.replyCode)
+            let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+            send(context, none, error: error.replyCode)
         }
     }
 

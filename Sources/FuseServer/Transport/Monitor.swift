@@ -48,9 +48,10 @@ extension Session {
     /// Ends waits that last too long, and those whose caller has had a signal; tries others from
     /// memory while the datastore is silent.
     func endWaits(now: UInt64, _ context: RequestContext) {
+        // Also while nothing waits: that is how the end of a silence is seen.
+        let isSilent = datastore.datastoreIsSilent()
         if pool.isEmpty { return }
         let limit = datastore.waitLimit()
-        let isSilent = datastore.datastoreIsSilent()
         let held = pool.hold { slot, entry in
             let since = slot.load(.receivedAt)
             let age = now > since ? now - since : 0

@@ -148,7 +148,8 @@ func contents(
     return try file.read(Int(size) + 1, sourceLocation: sourceLocation)
 }
 
-/// Bytes that differ in every place and from seed to seed, so that a block in the wrong place shows.
+/// Bytes that differ in every place and from seed to seed, so that a block in the wrong place
+/// shows.
 func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
     var bytes: [UInt8] = []

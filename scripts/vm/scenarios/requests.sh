@@ -3,7 +3,7 @@
 # Left out is what follows later, when knfsd closes a file that nobody used for some seconds, and FORGET.
 repeat=10
 mkdir "$FILER/$NAME"
-fuse_requests | grep -q . || fail "status tells no fuse_requests"
+[[ -n $(fuse_requests) ]] || fail "status tells no fuse_requests"
 
 nfs_calls() {
     awk -v mountpoint="$CLIENT" '$1 == "device" {here = ($5 == mountpoint); calls = 0}
@@ -22,12 +22,17 @@ per_operation() {
         END {print text ? text : "none"}' "$1" "$2"
 }
 
-# measure TIMES LABEL COMMAND…: one row of the table.
+# take_counts: as they are now; what follows is counted from here.
+take_counts() {
+    nfs_calls >/run/vm/nfs-before
+    fuse_requests >/run/vm/fuse-before
+}
+
+# measure TIMES LABEL COMMAND…: one row of the table. Asking for the counts takes longer here than what is
+# counted, so those after one row are those before the next.
 measure() {
     local times=$1 label=$2
     shift 2
-    nfs_calls >/run/vm/nfs-before
-    fuse_requests >/run/vm/fuse-before
     "$@" || fail "$label"
     fuse_requests >/run/vm/fuse-after
     nfs_calls >/run/vm/nfs-after
@@ -35,6 +40,8 @@ measure() {
         "$(per_operation /run/vm/nfs-before /run/vm/nfs-after "$times" '^(NULL|RENEW|SEQUENCE)$')" \
         "$(per_operation /run/vm/fuse-before /run/vm/fuse-after "$times" \
             '^(FLUSH|RELEASE|FORGET|BATCH_FORGET|INTERRUPT)$')" | tee -a /run/vm/rows
+    mv /run/vm/fuse-after /run/vm/fuse-before
+    mv /run/vm/nfs-after /run/vm/nfs-before
 }
 
 # for_each CODE: perl code for each number $n in folder $_; a shell's redirections and programs such as touch
@@ -49,13 +56,15 @@ mkdir "$FILER/$NAME/hundred"
 for number in {1..100}; do : >"$FILER/$NAME/hundred/$number"; done
 drop_page_caches
 stat "$HERE" >/dev/null
-rm -f /run/vm/rows
+take_counts
 
 measure $repeat "look up a name" for_each 'stat("$_/data$n") or die $!'
 measure $repeat "open and read 4 KiB" for_each \
     'sysopen(my $f, "$_/data$n", O_RDONLY) or die $!; sysread($f, my $b, 4096) == 4096 or die $!'
 measure $repeat "write 4 KiB, stable" for_each \
     'sysopen(my $f, "$_/data$n", O_WRONLY | O_SYNC) or die $!; syswrite($f, "x" x 4096) == 4096 or die $!'
+measure $repeat "write 4 KiB, stable, the file kept open" for_each \
+    'our $f; $f or sysopen($f, "$_/data1", O_WRONLY | O_SYNC) or die $!; syswrite($f, "y" x 4096) == 4096 or die $!'
 # A client sends a small write as a stable one even then; only more than one WRITE is worth a COMMIT.
 measure 1 "write 4 MiB and fsync" dd if=/dev/zero of="$HERE/data1" bs=1M count=4 conv=notrunc,fsync status=none
 # Long enough for the client's attributes to expire, not for Forebay's (attr_timeout).
@@ -70,7 +79,8 @@ measure $repeat "truncate" for_each 'truncate("$_/data$n", 100) or die $!'
 measure $repeat "rename" for_each 'rename("$_/new$n", "$_/old$n") or die $!'
 measure $repeat "remove a file" for_each 'unlink("$_/old$n") or die $!'
 measure $repeat "remove a folder" for_each 'rmdir("$_/folder$n") or die $!'
-measure 1 "list a folder of 100 files" ls -U "$HERE/hundred"
+list() { ls -U "$1" >/dev/null; }
+measure 1 "list a folder of 100 files" list "$HERE/hundred"
 
 {
     echo "NFS version $VERSION, Linux $(uname -r):"

@@ -1,19 +1,20 @@
 # shellcheck shell=bash
-# A disk image that its virtual machine has open for reading and writing, and writes to now and then, is read
-# twice: the second time costs the filer nothing. A plain re-export with FS-Cache pays for all of it again,
-# because FS-Cache gives up on files that are open for writing.
+# A disk image that its virtual machine has open for reading and writing is read again: that costs the filer
+# nothing, or after writes the written blocks. A plain re-export with FS-Cache pays for all of it again, because
+# FS-Cache gives up on files that are open for writing.
 size=16
 mkdir "$FILER/$NAME"
 
-# reads_at_filer MOUNTPOINT IMAGE: the NFS READs of MOUNTPOINT that one pass over IMAGE causes, from cold page
-# caches, with the image open for both and a block of it written meanwhile.
+# reads_at_filer MOUNTPOINT IMAGE WRITES: the NFS READs of MOUNTPOINT that one pass over IMAGE causes, from cold
+# page caches, with the image open for both and so many blocks of it written just before.
 reads_at_filer() {
-    local before
+    local before block
     drop_page_caches
-    before=$(nfs_operations "$1" READ)
     exec 8<>"$2"
-    dd if=/dev/zero of="$2" bs=4096 count=1 seek=$RANDOM oflag=seek_bytes,sync conv=notrunc status=none
-    dd if=/dev/zero of="$2" bs=4096 count=1 seek=8 oflag=sync conv=notrunc status=none
+    for ((block = 0; block < $3; block++)); do
+        dd if=/dev/zero of="$2" bs=4096 count=1 seek=$((block * 700 + 7)) oflag=sync conv=notrunc status=none
+    done
+    before=$(nfs_operations "$1" READ)
     dd bs=64k status=none <&8 | cksum >&2
     exec 8<&-
     echo $(($(nfs_operations "$1" READ) - before))
@@ -26,13 +27,13 @@ make_image() {
 }
 
 make_image forebay.img
-first=$(reads_at_filer "$BACKING" "$HERE/forebay.img")
-second=$(reads_at_filer "$BACKING" "$HERE/forebay.img")
-third=$(reads_at_filer "$BACKING" "$HERE/forebay.img")
-note "READs at the filer for $size MiB opened read-write: first $first, second $second, third $third"
+first=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 0)
+second=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 0)
+third=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 4)
+note "READs at the filer for $size MiB opened read-write: first $first, second $second, after 4 writes $third"
 ((first > 0)) || fail "the first read was not seen at the filer: the count cannot be right"
 expect_equal "READs at the filer of the second pass" 0 "$second"
-expect_equal "READs at the filer of the third pass" 0 "$third"
+((third <= 4)) || fail "4 written blocks cost $third READs at the filer"
 expect "the image" same "$NAME/forebay.img"
 
 # The same over a re-export of the NFS mount itself.
@@ -58,7 +59,7 @@ make_image plain.img
 expect "a second mount of the filer" mount_backing "$VERSION" $plain $options
 expect "its re-export" exportfs -o "$EXPORT_OPTIONS,fsid=$PLAIN_FSID" "*:$plain"
 expect "a client of it" mount_client "$VERSION" $plain_client "" $plain
-first=$(reads_at_filer $plain "$plain_client/$NAME/plain.img")
-second=$(reads_at_filer $plain "$plain_client/$NAME/plain.img")
-note "the same re-exported $cached: first $first, second $second"
+first=$(reads_at_filer $plain "$plain_client/$NAME/plain.img" 4)
+second=$(reads_at_filer $plain "$plain_client/$NAME/plain.img" 4)
+note "the same re-exported $cached: first $first, second, after 4 writes, $second"
 ((second * 2 >= first)) || fail "a plain re-export has become better than it was: $first, then $second READs"
