@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Ten thousand files through NFS: exclusive create, listing while they are created, rename, unlink.
 count=10000
+# Once is enough for so many; what differs with the version shows with fewer.
+[[ $VERSION == "${VM_VERSIONS%% *}" ]] || count=1000
 mkdir "$FILER/$NAME"
 list() { ls -U "$1" | sort; }
 
