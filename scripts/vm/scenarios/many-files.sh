@@ -30,7 +30,9 @@ while kill -0 $creator 2>/dev/null; do
         lost=$(comm -12 <(echo "$lost") <(comm -23 <(echo "$before") <(list "$HERE")))
         [[ -z $lost ]] || fail "a listing lacks files that were there: $lost"
     fi
+    echo "$(wc -l <<<"$during") files after $((SECONDS - began)) s"
     ((++listings))
+    sleep 5
 done
 wait $creator || fail "exclusive create failed"
 note "$count exclusive creates in $((SECONDS - began)) s with $listings listings meanwhile"
