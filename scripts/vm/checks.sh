@@ -59,11 +59,20 @@ nfs_operations() {
         here && $1 == operation {print $2}' /proc/self/mountstats
 }
 
+# status: what `forebay status --json` prints, in a tenth of its time on an emulated processor.
+status() {
+    perl -MSocket -e 'socket(my $socket, PF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+        connect($socket, pack_sockaddr_un($ARGV[0])) or die "connect: $!";
+        syswrite($socket, "status\n");
+        shutdown($socket, 1);
+        print while <$socket>' /run/forebay/vm.sock
+}
+
 # server_pid: of the process that serves the mount.
-server_pid() { forebay status "$MOUNT" --json | grep -o '"server_pid": *[0-9]*' | grep -o '[0-9]*$'; }
+server_pid() { status | grep -o '"server_pid": *[0-9]*' | grep -o '[0-9]*$'; }
 
 # fuse_requests: one line "OPCODE COUNT" for each, sorted.
 fuse_requests() {
-    forebay status "$MOUNT" --json | tr -d '\n' | grep -o '"fuse_requests": *{[^}]*}' |
-        grep -o '"[a-z_0-9]*": *[0-9]*' | tr -d '"' | tr ':a-z' ' A-Z' | sort
+    status | tr -d '\n' | grep -o '"fuse_requests": *{[^}]*}' |
+        grep -o '"[a-z_0-9]*": *[0-9][0-9]*' | tr -d '"' | tr ':a-z' ' A-Z' | sort
 }

@@ -9,6 +9,7 @@ has_successor() {
     [[ -n $now && $now != "$1" ]]
 }
 
+expect "status of the mount" bash -c '"$0" status "$1" --json | grep server_pid' "$VM_PROGRAMS/forebay" "$MOUNT"
 cd "$HERE" || fail "the folder cannot be entered"
 # Stable writes of 16 KiB at random places, each with its own number, until told to stop; then all are read back.
 perl -e 'use Fcntl; my ($name, %written, $count);
