@@ -61,7 +61,7 @@ import Testing
 
     @Test func thereIsAnEndToWhatItKeeps() {
         let names = NameCache()
-        let count = 200_000
+        let count = 140_000
         for number in 0..<count {
             names.insert(parent: NodeID(UInt64(number)), name: "n", node: NodeID(7))
         }

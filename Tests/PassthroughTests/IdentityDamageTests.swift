@@ -13,7 +13,7 @@ import Testing
 
     init() throws {
         folder = try TemporaryFolder()
-        handles = (0..<150).map { FileHandle(type: 1, bytes: [UInt8($0), 2, 3, 4, 5, 6, 7, 8]) }
+        handles = (0..<80).map { FileHandle(type: 1, bytes: [UInt8($0), 2, 3, 4, 5, 6, 7, 8]) }
     }
 
     private var path: String { folder.path("identity.db") }
@@ -103,7 +103,7 @@ import Testing
     @Test func flippedBitsDoNotTrap() throws {
         let bytes = try sound()
         var generator = SplitMix64(seed: 11)
-        for round in 0..<160 {
+        for round in 0..<130 {
             var damaged = bytes
             // Every second time near the beginning of a page, where its structure is told.
             for _ in 0...(round % 3) {
