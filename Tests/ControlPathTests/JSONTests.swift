@@ -16,8 +16,9 @@ import Testing
     }
 
     @Test func textIsEscaped() {
-        #expect(JSONWriter.quoted("a\"b\\c\nd\te\rf\u{1}g\u{7f}ü/") ==
-            #""a\"b\\c\nd\te\rf\u0001g\u007fü/""#)
+        #expect(
+            JSONWriter.quoted("a\"b\\c\nd\te\rf\u{1}g\u{7f}ü/")
+                == #""a\"b\\c\nd\te\rf\u0001g\u007fü/""#)
     }
 
     @Test(arguments: [
@@ -67,12 +68,14 @@ import Testing
 }
 
 @Suite struct RatioTests {
-    @Test(arguments: [
-        (0, 0, 4, "0.0000"), (0, 5, 4, "0.0000"), (1, 3, 4, "0.3333"), (2, 3, 4, "0.6667"),
-        (1, 1, 4, "1.0000"), (99999, 100_000, 4, "1.0000"), (3, 2, 2, "1.50"), (1, 200, 2, "0.01"),
-        (1, 201, 2, "0.00"), (UInt64.max, 1, 2, "18446744073709551615.00"),
-        (UInt64.max, UInt64.max, 4, "1.0000"), (UInt64.max - 1, UInt64.max, 4, "1.0000"),
-    ] as [(UInt64, UInt64, Int, String)])
+    @Test(
+        arguments: [
+            (0, 0, 4, "0.0000"), (0, 5, 4, "0.0000"), (1, 3, 4, "0.3333"), (2, 3, 4, "0.6667"),
+            (1, 1, 4, "1.0000"), (99999, 100_000, 4, "1.0000"), (3, 2, 2, "1.50"),
+            (1, 200, 2, "0.01"),
+            (1, 201, 2, "0.00"), (UInt64.max, 1, 2, "18446744073709551615.00"),
+            (UInt64.max, UInt64.max, 4, "1.0000"), (UInt64.max - 1, UInt64.max, 4, "1.0000"),
+        ] as [(UInt64, UInt64, Int, String)])
     func roundsHalfUp(numerator: UInt64, denominator: UInt64, decimals: Int, text: String) {
         #expect(
             Ratio.text(numerator, denominator, decimals: decimals, whenEmpty: "0.0000") == text)

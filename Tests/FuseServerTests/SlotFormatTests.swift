@@ -1,8 +1,8 @@
 import Glibc
 import Policy
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 @testable import FuseServer
 

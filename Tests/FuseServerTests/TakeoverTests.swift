@@ -2,8 +2,8 @@ import CFuse
 import Glibc
 import Policy
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 @testable import FuseServer
 

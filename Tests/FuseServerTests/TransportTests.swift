@@ -4,8 +4,8 @@ import DataPath
 import Glibc
 import Policy
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 @testable import FuseServer
 

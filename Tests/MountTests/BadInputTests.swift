@@ -21,7 +21,8 @@ extension OnMounts {
         private var own: String { "name=\(name),state=\(space.path)/state,ram=16M" }
 
         private func expectRefusal(
-            _ result: ProgramResult, status: Int32, sourceLocation: SourceLocation = #_sourceLocation
+            _ result: ProgramResult, status: Int32,
+            sourceLocation: SourceLocation = #_sourceLocation
         ) {
             #expect(result.status == status, "\(result.text)", sourceLocation: sourceLocation)
             let lines = result.errorOutput.split(separator: "\n")
@@ -29,7 +30,8 @@ extension OnMounts {
             let line = lines.first.map(String.init) ?? ""
             // forebay: WHAT: WHY; HINT
             let parts = line.split(separator: ":", maxSplits: 2)
-            #expect(parts.count == 3 && parts.first == "forebay", "\(line)",
+            #expect(
+                parts.count == 3 && parts.first == "forebay", "\(line)",
                 sourceLocation: sourceLocation)
             #expect(line.contains(";"), "a hint: \(line)", sourceLocation: sourceLocation)
             #expect(result.output == "", sourceLocation: sourceLocation)

@@ -47,8 +47,9 @@ extension OnMounts {
         @Test func inheritance() throws {
             try withForebay(prepare: Self.prepare) { mount, datastore in
                 try mount.setXattr("cache", "bypass", of: "directory")
-                for name in ["directory", "directory/one", "directory/inner", "directory/inner/two"]
-                {
+                for name in [
+                    "directory", "directory/one", "directory/inner", "directory/inner/two",
+                ] {
                     #expect(try mount.xattr("cache", of: name) == "bypass", "\(name)")
                 }
                 #expect(try mount.xattr("cache", of: "file") == "normal")

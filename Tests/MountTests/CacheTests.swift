@@ -170,7 +170,8 @@ extension OnMounts {
                 let copied = try must {
                     CLinux_copy_range(file.raw, &from, file.raw, &to, 30_000)
                 }
-                model.replaceSubrange(7_000..<7_000 + copied, with: model[100_000..<100_000 + copied])
+                model.replaceSubrange(
+                    7_000..<7_000 + copied, with: model[100_000..<100_000 + copied])
                 try expectModel("copy")
                 try must { ftruncate(file.raw, 50_001) }
                 try must { ftruncate(file.raw, off_t(size)) }

@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 extension PosixTests {
     /// Files under every kind of access at once, for as long as it takes to find what goes wrong

@@ -166,11 +166,14 @@ extension OnMounts {
                     ("symlink", { Int(symlink("target", path + "/symlink")) }),
                     ("write", { [raw = file.raw] in pwrite(raw, "x", 1, 0) }),
                     ("fsync", { [raw = file.raw] in Int(fsync(raw)) }),
-                    ("read", { [raw = file.raw] in
-                        withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 4096) {
-                            pread(raw, $0.baseAddress, 4096, 3 << 30)
+                    (
+                        "read",
+                        { [raw = file.raw] in
+                            withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 4096) {
+                                pread(raw, $0.baseAddress, 4096, 3 << 30)
+                            }
                         }
-                    }),
+                    ),
                 ]
                 let results = Mutex<[String: Errno]>([:])
                 try concurrently(operations.count) { number in
@@ -226,7 +229,8 @@ extension OnMounts {
                 #expect(try file.read(4096) == Content.block(seed: 1, number: 0))
                 let bytes = pattern(4096)
                 try file.write(bytes)
-                #expect(try readDirect(mount.path("hot"), chunk: 4096)[..<4096].elementsEqual(bytes))
+                #expect(
+                    try readDirect(mount.path("hot"), chunk: 4096)[..<4096].elementsEqual(bytes))
             }
         }
     }

@@ -50,10 +50,11 @@ extension PosixTests {
             #expect(try status(folder("symlink")).permissions == 0o777)
         }
 
-        @Test(arguments: [
-            (0, 0), (1_000_000_000, 123_456_789), (-1, 999_999_999), (1, 1),
-            (4_294_967_296, 999_999_999), (2_147_483_648, 0),
-        ] as [(Int64, Int64)])
+        @Test(
+            arguments: [
+                (0, 0), (1_000_000_000, 123_456_789), (-1, 999_999_999), (1, 1),
+                (4_294_967_296, 999_999_999), (2_147_483_648, 0),
+            ] as [(Int64, Int64)])
         func exactTimes(seconds: Int64, nanoseconds: Int64) throws {
             let file = try folder.file("file")
             let directory = try folder.directory("directory")

@@ -3,8 +3,8 @@ import CPosix
 import Glibc
 import Synchronization
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 extension PosixTests {
     /// Reading directories: every name once, at any size, from any place, while names come and go.
@@ -183,7 +183,9 @@ extension PosixTests {
                     try call { rename(two + name + "-away", one + name) }
                 }
             }
-            for number in 0..<8 { #expect(try contents(one + "/file-\(number)") == [UInt8(number)]) }
+            for number in 0..<8 {
+                #expect(try contents(one + "/file-\(number)") == [UInt8(number)])
+            }
             #expect(try names(in: two).isEmpty)
         }
     }

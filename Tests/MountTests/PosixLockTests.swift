@@ -1,8 +1,8 @@
 import CPosix
 import Glibc
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 extension PosixTests {
     /// Advisory locks, which the kernel keeps for the mount.

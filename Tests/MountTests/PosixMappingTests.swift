@@ -2,8 +2,8 @@ import CLinux
 import CPosix
 import Glibc
 import Syscalls
-import Testing
 import TestSupport
+import Testing
 
 extension PosixTests {
     /// Memory maps and O_DIRECT, alone and mixed with buffered access to the same file.

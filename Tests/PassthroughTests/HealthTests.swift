@@ -20,7 +20,10 @@ import Testing
         #expect(!health.refresh())
         #expect(eventually { health.refresh() })
         #expect(health.isSilent)
-        #expect(eventually { _ = health.refresh(); return health.isAway })
+        #expect(
+            eventually {
+                _ = health.refresh(); return health.isAway
+            })
         #expect(health.silentFor > .milliseconds(120))
         call.end()
         #expect(!health.refresh())
@@ -44,7 +47,10 @@ import Testing
     @Test func oneAnswerAmongManyWaitersHeals() throws {
         let health = Health(silentAfter: .milliseconds(20), awayAfter: .milliseconds(40))
         let calls = try (0..<8).map { _ in try HeldCall(health) }
-        #expect(eventually { _ = health.refresh(); return health.isAway })
+        #expect(
+            eventually {
+                _ = health.refresh(); return health.isAway
+            })
         calls[0].end()
         #expect(health.silentFor > 0)
         _ = health.refresh()

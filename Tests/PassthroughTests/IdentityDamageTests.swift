@@ -109,8 +109,10 @@ import Testing
             for _ in 0...(round % 3) {
                 var place = Int.random(in: 0..<bytes.count, using: &generator)
                 if round % 2 == 0 { place = place / 4096 * 4096 + place % 108 }
-                damaged[min(place, bytes.count - 1)] ^= 1 << UInt8.random(
-                    in: 0..<8, using: &generator)
+                damaged[min(place, bytes.count - 1)] ^=
+                    1
+                    << UInt8.random(
+                        in: 0..<8, using: &generator)
             }
             try replace(damaged)
             use("round \(round)")

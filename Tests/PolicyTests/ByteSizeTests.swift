@@ -2,11 +2,12 @@ import Policy
 import Testing
 
 @Suite struct ByteSizeTests {
-    @Test(arguments: [
-        ("0", 0), ("1", 1), ("4096", 4096), ("1K", 1024), ("2k", 2048), ("16M", 16 << 20),
-        ("8G", 8 << 30), ("3T", 3 << 40), ("8388607T", 8_388_607 << 40),
-        ("9223372036854775807", UInt64(Int64.max)),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("0", 0), ("1", 1), ("4096", 4096), ("1K", 1024), ("2k", 2048), ("16M", 16 << 20),
+            ("8G", 8 << 30), ("3T", 3 << 40), ("8388607T", 8_388_607 << 40),
+            ("9223372036854775807", UInt64(Int64.max)),
+        ] as [(String, UInt64)])
     func sizesAreRead(text: String, bytes: UInt64) {
         #expect(ByteSize.parse(text) == bytes)
     }
@@ -25,10 +26,11 @@ import Testing
         #expect(ByteSize.parse(ByteSize.exact(bytes)) == bytes)
     }
 
-    @Test(arguments: [
-        (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"),
-        ((4 << 30) - 1, "3.9 GiB"), (UInt64.max, "16777215.9 TiB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"),
+            ((4 << 30) - 1, "3.9 GiB"), (UInt64.max, "16777215.9 TiB"),
+        ] as [(UInt64, String)])
     func readableRoundsDown(bytes: UInt64, text: String) {
         #expect(ByteSize.readable(bytes) == text)
     }

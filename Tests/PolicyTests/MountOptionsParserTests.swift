@@ -33,10 +33,11 @@ import Testing
         #expect(options.controlSocket == "/run/forebay/nas.sock")
     }
 
-    @Test(arguments: [
-        (1 << 20, 16 << 20), (256 << 20, 32 << 20), (64 << 30, 4 << 30),
-        (8 << 30, 1 << 30),
-    ] as [(UInt64, Int)])
+    @Test(
+        arguments: [
+            (1 << 20, 16 << 20), (256 << 20, 32 << 20), (64 << 30, 4 << 30),
+            (8 << 30, 1 << 30),
+        ] as [(UInt64, Int)])
     func ramFollowsTheMemory(memory: UInt64, ram: Int) throws {
         #expect(try parse(memory: memory).ram == ram)
     }

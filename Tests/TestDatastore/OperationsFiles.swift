@@ -25,8 +25,10 @@ func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         perform(request, .write) { (fileSystem, request) throws(Errno) in
             let flags = info?.pointee.flags ?? 0
             let file = try descriptor(info)
-            try fileSystem.write(request, file, UnsafeRawBufferPointer(
-                start: bytes, count: size), offset, flags)
+            try fileSystem.write(
+                request, file,
+                UnsafeRawBufferPointer(
+                    start: bytes, count: size), offset, flags)
         }
     }
     operations.flush = { request, _, _ in

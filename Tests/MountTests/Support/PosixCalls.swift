@@ -75,8 +75,12 @@ extension CLinux_attributes {
     /// Mode bits without the type.
     var permissions: UInt32 { mode & 0o7777 }
     var type: UInt32 { mode & UInt32(S_IFMT) }
-    var accessed: FileTime { FileTime(seconds: accessed_seconds, nanoseconds: accessed_nanoseconds) }
-    var modified: FileTime { FileTime(seconds: modified_seconds, nanoseconds: modified_nanoseconds) }
+    var accessed: FileTime {
+        FileTime(seconds: accessed_seconds, nanoseconds: accessed_nanoseconds)
+    }
+    var modified: FileTime {
+        FileTime(seconds: modified_seconds, nanoseconds: modified_nanoseconds)
+    }
     var changed: FileTime { FileTime(seconds: changed_seconds, nanoseconds: changed_nanoseconds) }
 }
 

@@ -1,6 +1,6 @@
 import Glibc
-import Testing
 import TestSupport
+import Testing
 
 /// Provides `Place.current` to a suite: the folder of FOREBAY_TEST_FOLDER, or a Forebay mount over
 /// a local folder that lives as long as the suite's run.
