@@ -1,11 +1,9 @@
 # shellcheck shell=bash
-# A folder of ten thousand files through NFS: listed while files are created exclusively in it, renamed, removed.
-# Emulated, a create takes some hundredths of a second, so most files are there already, made at the filer;
-# VM_CREATE=10000 creates all through NFS.
-count=10000
-create=${VM_CREATE:-800}
-# Once is enough for so many; what differs with the version shows with fewer.
-[[ $VERSION == "${VM_VERSIONS%% *}" ]] || count=1000 create=200
+# A folder of many files through NFS: listed while files are created exclusively in it, renamed, removed.
+# Emulated, a create takes a tenth of a second and a listing ten milliseconds for each name, so most files are there
+# already, made at the filer; VM_FILES=10000 VM_CREATE=10000 has patience.
+count=${VM_FILES:-2000}
+create=${VM_CREATE:-400}
 mkdir "$FILER/$NAME"
 (cd "$FILER/$NAME" && seq -f 'file%.0f' $((create + 1)) $count | xargs touch)
 list() { ls -U "$1" | sort; }
