@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The process that serves the mount is killed again and again under a hypervisor that writes stably and
 # verifies: it sees a pause each time, and no error.
+# Once: the requests that are taken over do not differ with the version.
 kills=5
 mkdir "$FILER/$NAME"
 has_successor() {

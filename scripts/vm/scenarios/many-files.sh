@@ -2,6 +2,7 @@
 # A folder of many files through NFS: listed while files are created exclusively in it, renamed, removed.
 # Emulated, a create takes a tenth of a second and a listing ten milliseconds for each name, so most files are there
 # already, made at the filer; VM_FILES=10000 VM_CREATE=10000 has patience.
+# Once: names are the same to both versions.
 count=${VM_FILES:-2000}
 create=${VM_CREATE:-400}
 mkdir "$FILER/$NAME"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Counts the FUSE requests that each NFS operation costs; the table of docs/nfs.md is made of this.
 # Left out is what follows later, when knfsd closes a file that nobody used for some seconds, and FORGET.
+# Once: the table is written for all versions with VM_EVERY=1.
 repeat=10
 mkdir "$FILER/$NAME"
 [[ -n $(fuse_requests) ]] || fail "status tells no fuse_requests"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Unlinking files that are open, at the hypervisor or still at knfsd, leaves no .nfs… at the filer, and the
 # folder can be removed at once.
+# Once: what is removed while open is left to the FUSE mount in both versions.
 mkdir "$FILER/$NAME"
 no_leftovers() { [[ -z $(find "$FILER/$NAME" -name '.nfs*') ]]; }
 
