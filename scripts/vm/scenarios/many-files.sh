@@ -4,7 +4,7 @@
 # already, made at the filer; VM_FILES=10000 VM_CREATE=10000 has patience.
 # Once: names are the same to both versions.
 count=${VM_FILES:-2000}
-create=${VM_CREATE:-400}
+create=${VM_CREATE:-200}
 mkdir "$FILER/$NAME"
 (cd "$FILER/$NAME" && seq -f 'file%.0f' $((create + 1)) $count | xargs touch)
 list() { ls -U "$1" | sort; }
