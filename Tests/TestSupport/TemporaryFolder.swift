@@ -2,8 +2,9 @@ import CLinux
 import Glibc
 import Syscalls
 
-/// A new folder below /tmp, or where `base` says, that is removed, with all that is in it, when the object goes. What is
-/// still mounted inside it is unmounted first, so that nothing is removed through a mount.
+/// A new folder below /tmp, or where `base` says, that is removed, with all that is in it, when the
+/// object goes. What is still mounted inside it is unmounted first, so that nothing is removed
+/// through a mount.
 package final class TemporaryFolder: Sendable {
     /// The folder, absolute, without symbolic links.
     package let path: String
