@@ -24,10 +24,8 @@
 #endif
 
 const int CLinux_O_PATH = O_PATH, CLinux_O_TMPFILE = O_TMPFILE, CLinux_O_DIRECT = O_DIRECT;
-const int CLinux_O_NOATIME = O_NOATIME;
 const int CLinux_AT_EMPTY_PATH = AT_EMPTY_PATH;
 const int CLinux_AT_STATX_FORCE_SYNC = AT_STATX_FORCE_SYNC;
-const int CLinux_AT_STATX_DONT_SYNC = AT_STATX_DONT_SYNC;
 const int CLinux_RWF_DSYNC = RWF_DSYNC, CLinux_RWF_SYNC = RWF_SYNC;
 
 int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *a) {
@@ -107,10 +105,8 @@ int CLinux_pidfd_open(int pid) { return syscall(SYS_pidfd_open, pid, 0); }
 int CLinux_pidfd_signal(int pidfd, int number) {
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
 }
-int CLinux_thread_id(void) { return gettid(); }
 void CLinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 int CLinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
-int CLinux_die_with_parent(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0); }
 int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {
     return openat(directory, path, flags, mode);

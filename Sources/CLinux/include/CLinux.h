@@ -51,20 +51,17 @@ int CLinux_syncfs(int file);
 int CLinux_memfd(const char *name);
 int CLinux_pidfd_open(int pid);
 int CLinux_pidfd_signal(int pidfd, int signal);
-int CLinux_thread_id(void);
 void CLinux_name_thread(const char *name);
 /// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system that
 /// it serves.
 int CLinux_set_io_flusher(void);
-/// prctl(PR_SET_PDEATHSIG): the child is told when its parent thread dies.
-int CLinux_die_with_parent(int signal);
 int CLinux_open(const char *path, int flags, unsigned mode);
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode);
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length);
 
 // Constants that are macros with casts or hidden without _GNU_SOURCE.
-extern const int CLinux_O_PATH, CLinux_O_TMPFILE, CLinux_O_DIRECT, CLinux_O_NOATIME;
-extern const int CLinux_AT_EMPTY_PATH, CLinux_AT_STATX_FORCE_SYNC, CLinux_AT_STATX_DONT_SYNC;
+extern const int CLinux_O_PATH, CLinux_O_TMPFILE, CLinux_O_DIRECT;
+extern const int CLinux_AT_EMPTY_PATH, CLinux_AT_STATX_FORCE_SYNC;
 extern const int CLinux_RWF_DSYNC, CLinux_RWF_SYNC;
 
 /// One word of the calling thread's own: whether the request that it works on may wait for the
