@@ -7,7 +7,7 @@ import Syscalls
 ///
 ///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS --fuse-fd N --slots-fd N --frames-fd N
-///                    [--ready-fd N] [--died trap|other --died-at NANOSECONDS]
+///                    --root-fd N [--ready-fd N] [--died trap|other --died-at NANOSECONDS]
 ///
 /// On the ready descriptor goes one line: `ready`, or `error` and a text.
 struct Invocation {
@@ -22,6 +22,7 @@ struct Invocation {
     private(set) var fuseDescriptor: Int32 = -1
     private(set) var slotsDescriptor: Int32 = -1
     private(set) var framesDescriptor: Int32 = -1
+    private(set) var rootDescriptor: Int32 = -1
     private(set) var predecessor = Predecessor.none
     private(set) var diedAt: UInt64 = 0
 
@@ -40,7 +41,8 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-        if role == .serve, fuseDescriptor < 0 || slotsDescriptor < 0 || framesDescriptor < 0 {
+        let needed = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
+        if role == .serve, needed.contains(where: { $0 < 0 }) {
             throw .usage("forebay-server serve", "lacks a descriptor")
         }
     }
@@ -51,6 +53,7 @@ struct Invocation {
         case "--fuse-fd": fuseDescriptor = try Self.descriptor(key, value)
         case "--slots-fd": slotsDescriptor = try Self.descriptor(key, value)
         case "--frames-fd": framesDescriptor = try Self.descriptor(key, value)
+        case "--root-fd": rootDescriptor = try Self.descriptor(key, value)
         case "--died": predecessor = value == "trap" ? .trap : .other
         case "--died-at": diedAt = UInt64(value) ?? 0
         default: throw .usage(key, "is not known")

@@ -28,9 +28,9 @@ struct Keeper {
         do throws(Refusal) {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
-            let device = try mount.mount()
             defer { unlink(invocation.options.controlSocket) }
-            let status = try keep(Self.raise(device))
+            let kept = try KeptDescriptors.make(invocation.options, mount: mount)
+            let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
         } catch {
@@ -40,33 +40,19 @@ struct Keeper {
         }
     }
 
-    /// Descriptors 3 to 6 are the server's; ours lie above.
-    private static func raise(_ descriptor: Int32) -> Int32 {
-        let raised = CLinux_dup_above(descriptor, 16)
-        guard raised >= 0 else { return descriptor }
-        close(descriptor)
-        return raised
-    }
-
-    private func keep(_ device: Int32) throws(Refusal) -> Int32 {
-        let memory: (slots: Int32, frames: Int32)
+    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
         let slots: RequestSlots
         do throws(Errno) {
-            memory = (
-                Self.raise(try RequestSlots.create(format: .standard)),
-                Self.raise(
-                    try SharedMemory.create(
-                        name: "forebay-frames", size: invocation.options.ram))
-            )
-            slots = try RequestSlots(descriptor: memory.slots, populated: false)
+            slots = try RequestSlots(descriptor: kept.slots, populated: false)
         } catch {
             mount.remove()
             throw Refusal("memory of the mount", "\(error)")
         }
+        Events.install { slots.raise($0) }
         var life = Life()
         while true {
             slots.lastBeat = 0
-            let end = serve(slots, [device, memory.slots, memory.frames], &life)
+            let end = serve(slots, kept, &life)
             if end == .exit(0) { return 0 }
             guard slots.hasServed else {
                 mount.remove()
@@ -80,17 +66,17 @@ struct Keeper {
     }
 
     private func serve(
-        _ slots: RequestSlots, _ descriptors: [Int32], _ life: inout Life
+        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: inout Life
     ) -> ServerProcess.End {
         let options = invocation.options
-        var arguments = [
-            "serve", options.backing, options.mountpoint, "-o", options.optionText, "--fuse-fd",
-            "3", "--slots-fd", "4", "--frames-fd", "5",
-        ]
-        var descriptors = descriptors
+        var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
+        let later = slots.laterOptions
+        if !later.isEmpty { arguments += ["-o", later] }
+        arguments += KeptDescriptors.arguments
+        var descriptors = kept.all
         if let ready = invocation.readyDescriptor, !slots.hasServed {
-            arguments += ["--ready-fd", "6"]
-            descriptors.append(Self.raise(ready))
+            arguments += ["--ready-fd", "\(3 + descriptors.count)"]
+            descriptors.append(KeptDescriptors.raise(ready))
         }
         if let cause = life.cause {
             arguments += ["--died", cause, "--died-at", String(life.diedAt)]
@@ -98,8 +84,8 @@ struct Keeper {
         ServerProcess.reapEarlier()
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
-            if descriptors.count > 3 { close(descriptors[3]) }
-            return process.wait(slots: slots, device: descriptors[0])
+            if descriptors.count > kept.all.count { close(descriptors[kept.all.count]) }
+            return process.wait(slots: slots, device: kept.fuse)
         } catch {
             SystemLog.error("a server could not be started: \(error)")
             return .exit(2)

@@ -29,8 +29,9 @@ struct Server {
 
     private func serve() throws(Errno) {
         let options = invocation.options
-        for descriptor in 3...5 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
+        for descriptor in 3...6 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
         let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: true)
+        Events.install { slots.raise($0) }
         do throws(Errno) {
             try slots.lock()
         } catch {

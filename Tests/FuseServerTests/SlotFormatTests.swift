@@ -9,10 +9,10 @@ import Testing
 @Suite struct SlotFormatTests {
     private static let small = SlotFormat(large: 2, medium: 1, small: 3)
 
-    /// The header as version 1 wrote it: another server must find it so for ever.
+    /// The header as version 2 wrote it: another server must find it so for ever.
     private static let golden: [(offset: Int, value: UInt64)] = [
-        (0, 0x3153_544f_4c53_4246), (8, 1), (16, 2), (24, 1), (32, 3), (64, 0), (72, 0), (80, 0),
-        (88, 0),
+        (0, 0x3153_544f_4c53_4246), (8, 2), (16, 2), (24, 1), (32, 3), (64, 0), (72, 0), (80, 0),
+        (88, 0), (96, 0), (104, 0), (112, 0), (120, 0),
     ]
 
     private func withMemory(_ body: (Int32, SharedMemory) throws -> Void) throws {
@@ -27,15 +27,15 @@ import Testing
                 let value = memory.base.load(fromByteOffset: word.offset, as: UInt64.self)
                 #expect(value == word.value, "offset \(word.offset)")
             }
-            #expect(memory.size == 16384 + 2 * 1_056_768 + 73_728 + 3 * 2688)
+            #expect(memory.size == 32768 + 2 * 1_056_768 + 73_728 + 3 * 2688)
         }
     }
 
     @Test func placesOfSlotsAreTheGoldenOnes() {
         let offsets = (0..<6).map { Self.small.offset(of: $0) }
-        let medium = 16384 + 2 * 1_056_768
+        let medium = 32768 + 2 * 1_056_768
         let first = medium + 73_728
-        #expect(offsets == [16384, 1_073_152, medium, first, first + 2688, first + 5376])
+        #expect(offsets == [32768, 1_089_536, medium, first, first + 2688, first + 5376])
         #expect(SlotState.received.rawValue == 2)
         #expect(SlotState.applied.rawValue == 3)
     }
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func truncatedMemoryIsRefused() throws {
-        for size in [0, 1, 4096, 16383, 16384, Self.small.size - 1] {
+        for size in [0, 1, 4096, 32767, 32768, Self.small.size - 1] {
             let descriptor = try RequestSlots.create(format: Self.small)
             defer { close(descriptor) }
             #expect(ftruncate(descriptor, size) == 0)

@@ -87,6 +87,7 @@ package final class RequestSlots: @unchecked Sendable {
         (memory.base + word.rawValue).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
+    var eventMemory: UnsafeMutableRawPointer { memory.base + SlotFormat.eventsOffset }
     var initRequest: UnsafeMutableRawPointer { memory.base + SlotFormat.initRequestOffset }
     var initReply: UnsafeMutableRawPointer { memory.base + SlotFormat.initReplyOffset }
 
@@ -150,6 +151,35 @@ package final class RequestSlots: @unchecked Sendable {
     func release(_ slot: Slot) {
         slot.enter(.free)
         list(format.slotClass(of: slot.index)).updateWakingOne { $0.numbers.append(slot.index) }
+    }
+}
+
+// MARK: - What outlives a server
+
+extension RequestSlots {
+    /// Whether the cache is left out of the way, over every server of the mount.
+    package var bypass: BypassMode {
+        get { BypassMode(rawValue: header(.bypass).pointee.load(ordering: .acquiring)) ?? .off }
+        set { header(.bypass).pointee.store(newValue.rawValue, ordering: .releasing) }
+    }
+
+    /// What was set since the mount, as text for `-o`; empty when nothing was.
+    package var laterOptions: String {
+        let length = header(.optionsLength).pointee.load(ordering: .acquiring)
+        let bytes = UnsafeRawBufferPointer(
+            start: memory.base + SlotFormat.optionsOffset,
+            count: length <= UInt64(SlotFormat.optionsCapacity) ? Int(length) : 0)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Keeps what was set for the servers to come. Throws ENAMETOOLONG when it does not fit. A
+    /// server that dies meanwhile leaves none rather than half.
+    package func setLaterOptions(_ text: String) throws(Errno) {
+        let bytes = Array(text.utf8)
+        guard bytes.count <= SlotFormat.optionsCapacity else { throw .nameTooLong }
+        header(.optionsLength).pointee.store(0, ordering: .releasing)
+        (memory.base + SlotFormat.optionsOffset).copyMemory(from: bytes, byteCount: bytes.count)
+        header(.optionsLength).pointee.store(UInt64(bytes.count), ordering: .releasing)
     }
 }
 

@@ -6,11 +6,13 @@ import Syscalls
 // The memory of the request slots, which the keeper holds and every server maps. It is the only
 // thing that a server leaves to its successor about requests, so its form is versioned.
 //
-//      0  header page   magic · version · slots per class · heartbeat · lengths of INIT
+//      0  header page   magic · version · slots per class · heartbeat · lengths of INIT · …
+//   1024  options       what `forebay set` changed since the mount, as text for `-o`
 //   4096  counters      512 words; who owns which: `CounterWord`
 //   8192  INIT          the request as the kernel sent it, once in the life of a mount
 //  12288  INIT's reply  as the kernel got it
-//  16384  large slots · medium slots · small slots
+//  16384  events        64 entries on their way to the alert channels: `EventRing.swift`
+//  32768  large slots · medium slots · small slots
 //
 // A slot:
 //
@@ -53,13 +55,18 @@ package struct SlotFormat: Equatable, Sendable {
     package static let smallCapacity = Limits.parkedSize
 
     static let magic: UInt64 = 0x3153_544f_4c53_4246  // "FBSLOTS1"
-    static let version: UInt64 = 1
+    static let version: UInt64 = 2
     static let countersOffset = 4096
     static let counterCount = 512
     static let initRequestOffset = 8192
     static let initReplyOffset = 12288
     static let initCapacity = 4096
-    static let slotsOffset = 16384
+    static let optionsOffset = 1024
+    static let optionsCapacity = 3072
+    static let eventsOffset = 16384
+    static let eventSize = 256
+    static let eventCount = 64
+    static let slotsOffset = 32768
     static let replyOffset = 128
     static let replyCapacity = 256
     static let preimageOffset = 384
@@ -136,6 +143,22 @@ enum HeaderWord: Int {
     /// Bytes of the saved INIT request and of its reply; 0 while there is none.
     case initRequestLength = 80
     case initReplyLength = 88
+    /// Whether the cache is left out of the way: `BypassMode`.
+    case bypass = 96
+    /// Bytes of the options set since the mount.
+    case optionsLength = 104
+    /// Events raised since the mount, and those that the keeper has taken or given up.
+    case eventsRaised = 112
+    case eventsTaken = 120
+}
+
+/// Whether the cache is left out of the way; the numbers are part of the format.
+package enum BypassMode: UInt64, Sendable {
+    case off = 0
+    /// Somebody asked for it; only they end it.
+    case byCommand = 1
+    /// Servers died one after the other; the full one is tried again by itself.
+    case automatic = 2
 }
 
 /// Words of the counters page, by their index. They run since the mount, over every server.
