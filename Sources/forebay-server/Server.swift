@@ -38,8 +38,9 @@ struct Server {
             SystemLog.warning("the request slots cannot be locked in memory: \(error)")
         }
         let datastore = try Datastore(
-            options: options, framesDescriptor: invocation.framesDescriptor,
-            counters: slots.counters)
+            options: options, root: invocation.rootDescriptor, record: slots.datastoreRecord,
+            framesDescriptor: invocation.framesDescriptor, counters: slots.counters)
+        datastore.onRecord { slots.datastoreRecord = $0 }
         let facts = ServerFacts(
             options: options, counters: slots.counters,
             fuseRequests: { slots.requestCounts() })
