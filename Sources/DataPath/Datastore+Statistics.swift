@@ -45,20 +45,9 @@ extension Datastore {
         report.evictions = UInt64(statistics.evictions)
         report.inodes = UInt64(inodes.count)
         report.descriptors = UInt64(descriptors.count)
-        report.health = health()
+        report.health = backing.health.text
+        report.healthTransitions = backing.health.transitions
         return report
-    }
-
-    /// `healthy`, or what is wrong with the datastore.
-    package func health() -> String {
-        let seconds = backing.health.silentFor / 1_000_000_000
-        if backing.health.isAway {
-            return "away: the datastore has not answered for \(seconds) s"
-        }
-        if backing.health.isSilent {
-            return "degraded: the datastore has not answered for \(seconds) s"
-        }
-        return "healthy"
     }
 }
 

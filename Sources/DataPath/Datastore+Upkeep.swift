@@ -24,6 +24,12 @@ extension Datastore {
             }
             withExtendedLifetime(files) {}
         }
+        try background("probe") { datastore in
+            if datastore.mayProbe.load(ordering: .relaxed), datastore.backing.health.takeProbe() {
+                datastore.backing.probe()
+            }
+            sleep(milliseconds: Limits.monitorInterval)
+        }
         let pause = UInt64(max(0.1, min(options.attributeTimeout / 2, 5)) * 1000)
         try background("coherence") { datastore in
             sleep(milliseconds: pause)
