@@ -32,6 +32,8 @@ package final class Datastore: Sendable {
     /// Requests that wait for the walk of the tree to find their file.
     let searchers = Atomic<Int>(0)
     let isClosing = Atomic<Bool>(false)
+    /// What can be changed while the datastore serves.
+    let settings: Settings
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.
@@ -44,12 +46,15 @@ package final class Datastore: Sendable {
     ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
     ///     makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
+    ///   - bypass: whether the cache is left out of the way at first. `automatic` does not even
+    ///     map the frames: what made servers crash may lie there.
     /// - Throws: what opening the backing folder or mapping the frames answers.
     package init(
         options: MountOptions, framesDescriptor: Int32?,
-        counters counterWords: UnsafeMutablePointer<UInt64>?
+        counters counterWords: UnsafeMutablePointer<UInt64>?, bypass: BypassMode = .off
     ) throws(Errno) {
         self.options = options
+        settings = Settings(options, bypass: bypass)
         let backing = try Backing(path: options.backing)
         if !backing.hasHandles {
             SystemLog.warning(
@@ -57,8 +62,10 @@ package final class Datastore: Sendable {
                     + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        let isTierless = settings.isTierless
         let tier = try MemoryTier(
-            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+            budget: isTierless ? Limits.smallestTier : options.ram,
+            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey)
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
@@ -79,7 +86,7 @@ package final class Datastore: Sendable {
     }
 
     /// Seconds that a client may believe attributes and names.
-    package var attributeTimeout: Double { options.attributeTimeout }
+    package var attributeTimeout: Double { settings.attributeTimeout }
 
     /// Receives the node ids whose pages the kernel must drop; set once, before serving.
     package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
@@ -95,7 +102,7 @@ package final class Datastore: Sendable {
     /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
     /// is away, so that waiting requests do not use up the threads that serve cached data.
     package func waitLimit() -> UInt64 {
-        let limit = UInt64(options.backendTimeout * 1e9)
+        let limit = UInt64(settings.backendTimeout * 1e9)
         return backing.health.isAway ? min(limit, .seconds(1)) : limit
     }
 

@@ -73,6 +73,25 @@ package enum Limits {
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10
 
+    /// Milliseconds that requests under way have to end when a server hands over: with a datastore
+    /// that answers they do, and what does not is done again by the successor. Clients see the
+    /// wait as a part of a pause that must stay below a second.
+    package static let handOver: UInt64 = 300
+
+    /// Milliseconds that the program to change to may take to say that it reads this mount's
+    /// memory and state: a slow disk may have to load it first.
+    package static let probe: UInt64 = 15_000
+
+    /// Nanoseconds between two deaths by trap that count as one trouble, for which the cache is
+    /// left out of the way.
+    package static let trapWindow: UInt64 = 5_000_000_000
+
+    /// Nanoseconds without the cache before it is tried again: enough to be noticed.
+    package static let firstBypass: UInt64 = 10_000_000_000
+
+    /// The same at most, after it was doubled each time that it did not help.
+    package static let longestBypass: UInt64 = 300_000_000_000
+
     /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
     package static let minimumRAM: UInt64 = 16 << 20
 

@@ -163,6 +163,25 @@ extension RequestSlots {
         set { header(.bypass).pointee.store(newValue.rawValue, ordering: .releasing) }
     }
 
+    /// When the last server that handed over stopped reading requests, monotonic nanoseconds; 0
+    /// when none did. A keeper clears it before it starts one.
+    package var handedOverAt: UInt64 {
+        get { header(.handedOverAt).pointee.load(ordering: .acquiring) }
+        set { header(.handedOverAt).pointee.store(newValue, ordering: .releasing) }
+    }
+
+    /// Requests that a thread works on, and that a server died of by a trap already: for the
+    /// keeper, once another one has died so.
+    package var suspects: Int {
+        var count = 0
+        for index in 0..<format.count {
+            let slot = slot(index)
+            guard slot.state == .received, slot.load(.started) != 0 else { continue }
+            if slot.load(.traps) > 0 { count += 1 }
+        }
+        return count
+    }
+
     /// What was set since the mount, as text for `-o`; empty when nothing was.
     package var laterOptions: String {
         let length = header(.optionsLength).pointee.load(ordering: .acquiring)

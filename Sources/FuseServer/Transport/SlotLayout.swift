@@ -150,15 +150,8 @@ enum HeaderWord: Int {
     /// Events raised since the mount, and those that the keeper has taken or given up.
     case eventsRaised = 112
     case eventsTaken = 120
-}
-
-/// Whether the cache is left out of the way; the numbers are part of the format.
-package enum BypassMode: UInt64, Sendable {
-    case off = 0
-    /// Somebody asked for it; only they end it.
-    case byCommand = 1
-    /// Servers died one after the other; the full one is tried again by itself.
-    case automatic = 2
+    /// Monotonic time at which a server that hands over stopped reading requests.
+    case handedOverAt = 128
 }
 
 /// Words of the counters page, by their index. They run since the mount, over every server.
