@@ -60,11 +60,28 @@ package enum Limits {
     package static let patience: UInt64 = 1_000_000_000
 
     /// Milliseconds without a sign of life after which the keeper replaces a server that has
-    /// requests to do: clients may see a pause of two seconds.
-    package static let serverSilence: UInt64 = 2000
+    /// requests to do. Clients may see a pause of two seconds: this leaves half a second for the
+    /// next one to begin, and signs of life come every `monitorInterval`.
+    package static let serverSilence: UInt64 = 1300
 
-    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    /// Milliseconds between two looks of the keeper at its server.
+    package static let serverLook: UInt64 = 100
+
+    /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
+    /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
+
+    /// Seconds in which a later one must have: it asks nothing, but may find a machine that is
+    /// busy with the memory of the one before.
+    package static let serverRestart: UInt64 = 30
+
+    /// Milliseconds for which all readers may have the same requests before they count as stuck:
+    /// each is done in microseconds, and the rest of the two seconds is the keeper's.
+    package static let readersPatience: UInt64 = 300
+
+    /// Milliseconds between two looks whether a successor must be told something new about the
+    /// datastore: what it learns too late costs it a second.
+    package static let recordInterval: UInt64 = 100
 
     /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
     /// once, so there are no more than inodes in memory.

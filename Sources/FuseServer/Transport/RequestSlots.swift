@@ -202,6 +202,39 @@ extension RequestSlots {
     }
 }
 
+// MARK: - The datastore's record
+
+extension RequestSlots {
+    /// What servers learnt of the datastore, for their successors: at most 432 bytes, more are not
+    /// kept; empty before the first. One thread writes. The copy that does not count is written
+    /// and counts from then on, so that a death in between leaves the older one.
+    package var datastoreRecord: [UInt8] {
+        get {
+            let copy = recordCopy(header(.record).pointee.load(ordering: .acquiring))
+            guard let copy else { return [] }
+            let length = copy.load(as: UInt64.self)
+            guard length <= UInt64(SlotFormat.recordCapacity) else { return [] }
+            return Array(UnsafeRawBufferPointer(start: copy + 8, count: Int(length)))
+        }
+        set {
+            let number = header(.record).pointee.load(ordering: .acquiring)
+            let next: UInt64 = number == 1 ? 2 : 1
+            guard newValue.count <= SlotFormat.recordCapacity, let copy = recordCopy(next) else {
+                return
+            }
+            copy.storeBytes(of: UInt64(newValue.count), as: UInt64.self)
+            (copy + 8).copyMemory(from: newValue, byteCount: newValue.count)
+            header(.record).pointee.store(next, ordering: .releasing)
+        }
+    }
+
+    private func recordCopy(_ number: UInt64) -> UnsafeMutableRawPointer? {
+        guard number == 1 || number == 2 else { return nil }
+        let stride = 8 + SlotFormat.recordCapacity
+        return memory.base + SlotFormat.recordOffset + Int(number - 1) * stride
+    }
+}
+
 // MARK: - INIT
 
 extension RequestSlots {
