@@ -49,24 +49,27 @@ struct Keeper {
             throw Refusal("memory of the mount", "\(error)")
         }
         Events.install { slots.raise($0) }
+        let pump = EventPump(slots: slots, name: invocation.options.name)
+        defer { pump.turn() }
         var life = Life()
         while true {
             slots.lastBeat = 0
-            let end = serve(slots, kept, &life)
+            let end = serve(slots, kept, &life, pump)
             if end == .exit(0) { return 0 }
             guard slots.hasServed else {
                 mount.remove()
                 if end != .exit(1) { invocation.report("error the server ended: \(end)") }
                 return 1
             }
-            SystemLog.warning("the server ended (\(end)); another one takes over")
+            pump.serverEnded(end, hadServed: slots.lastBeat != 0)
             life.note(end, hadServed: slots.lastBeat != 0)
+            pump.turn()
             sleep(milliseconds: life.delay)
         }
     }
 
     private func serve(
-        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: inout Life
+        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: inout Life, _ pump: EventPump
     ) -> ServerProcess.End {
         let options = invocation.options
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
@@ -85,7 +88,7 @@ struct Keeper {
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
             if descriptors.count > kept.all.count { close(descriptors[kept.all.count]) }
-            return process.wait(slots: slots, device: kept.fuse)
+            return process.wait(slots: slots, device: kept.fuse, pump: pump)
         } catch {
             SystemLog.error("a server could not be started: \(error)")
             return .exit(2)
