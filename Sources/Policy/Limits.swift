@@ -166,4 +166,44 @@ package enum Limits {
 
     /// Requests that may wait so at the same time: a part of the threads.
     package static let searchers = workerThreads / 2
+
+    /// Deliveries of alerts that run at the same time: a channel that hangs in one must not keep
+    /// later events from the other channels, and a storm of events must not become one of
+    /// processes.
+    package static let alertDeliveries = 4
+
+    /// Events that one delivery takes, at most: all that the ring in shared memory holds.
+    package static let alertBatch = 64
+
+    /// Seconds that all attempts of one channel may take in one delivery. What cannot be delivered
+    /// by then is logged.
+    package static let alertPatience: UInt64 = 45
+
+    /// Seconds that one attempt may take: mail servers that delay their greeting are waited for.
+    package static let alertAttempt: UInt64 = 15
+
+    /// Attempts for each message and channel; the log has it in any case.
+    package static let alertAttempts = 3
+
+    /// Seconds after which the keeper kills a delivery, which should have ended by its own limit.
+    package static let alertLife: UInt64 = alertPatience + 30
+
+    /// Seconds between two looks at what is held back by the rate limit.
+    package static let alertRecall: UInt64 = 30
+
+    /// Seconds until a delivery that could not be started is tried again.
+    package static let alertRestart: UInt64 = 1
+
+    /// Seconds between two messages of a class unless the configuration says otherwise: often
+    /// enough to show that a problem goes on, seldom enough to be read.
+    package static let alertInterval: UInt64 = 300
+
+    /// Bytes of output of a program that an alert channel runs, for the log.
+    package static let alertOutput = 4096
+
+    /// Bytes of an alert configuration, and of a file that holds a secret.
+    package static let alertFile = 1 << 16
+
+    /// Receivers of mail.
+    package static let alertReceivers = 32
 }

@@ -78,7 +78,9 @@ struct ServerProcess: ~Copyable {
     /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
     /// shows none although there is something to do is killed. Time in which this process itself
     /// did not run does not count. Once `isDue` says so, it is asked to hand over.
-    func wait(slots: RequestSlots, device: Int32, isDue: () -> Bool) -> End {
+    func wait(
+        slots: RequestSlots, device: Int32, pump: EventPump, isDue: () -> Bool
+    ) -> End {
         let interval = Limits.serverLook
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
@@ -90,6 +92,7 @@ struct ServerProcess: ~Copyable {
             }
             var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            pump.turn()
             let beat = slots.lastBeat
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
