@@ -38,7 +38,7 @@ still_there "the second export" 3
 
 expect "the export ends" forebay unexport "$MOUNT"
 expect "the unmount" forebay unmount "$MOUNT"
-left=$(find /run/forebay /etc/exports.d -name '*vm*' 2>/dev/null; grep -F forebay /proc/mounts; grep -l '^forebay' /proc/[0-9]*/comm)
+left=$(find /run/forebay /etc/exports.d -name '*vm*' 2>/dev/null; grep -F fuse.forebay /proc/mounts; grep -l '^forebay' /proc/[0-9]*/comm)
 expect_equal "what is left" "" "$left"
 expect_equal "the datastore" "disk written-1 written-2 written-3" "$(echo $(ls -A "$FILER/$NAME"))"
 expect "a mount" mount_forebay
