@@ -55,7 +55,7 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
             ],
             swiftSettings: strict),
         .target(

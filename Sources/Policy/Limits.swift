@@ -35,6 +35,17 @@ package enum Limits {
     /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
     package static let inodes = 1 << 18
 
+    /// Threads of the NFS server that preflight asks for: as many requests may wait for the
+    /// datastore before reads from memory wait behind them.
+    package static let serverThreads = 64
+
+    /// Bytes of a request to the filer that preflight is content with: smaller ones cost a large
+    /// write or a read-ahead several round trips.
+    package static let nfsRequestSize = 256 << 10
+
+    /// Seconds that preflight allows the NFS server's grace period: guests give a disk up after 30.
+    package static let graceTime = 15
+
     /// Largest read-ahead for a sequential reader, in bytes.
     package static let readAhead = 1 << 20
 
