@@ -75,7 +75,7 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -117,6 +117,9 @@ let package = Package(
                 "FuseServer", "CFuse", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
                 "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
             swiftSettings: strict),
         .testTarget(
             name: "MountTests",

@@ -15,7 +15,7 @@ struct Forebay: ParsableCommand {
         version: Version.text,
         subcommands: [
             MountCommand.self, UnmountCommand.self, StatusCommand.self, FlushCommand.self,
-            DropCommand.self, PreflightCommand.self,
+            DropCommand.self, PreflightCommand.self, EstimateCommand.self,
         ])
 
     /// Parses the arguments and does what they say. Help and version go to standard output.
