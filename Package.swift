@@ -85,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath", "Alerts",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
+                "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -131,6 +132,9 @@ let package = Package(
                 "FuseServer", "CFuse", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
                 "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
             swiftSettings: strict),
         .testTarget(
             name: "MountTests",

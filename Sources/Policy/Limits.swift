@@ -217,4 +217,18 @@ package enum Limits {
 
     /// Receivers of mail.
     package static let alertReceivers = 32
+
+    /// Most bytes of tables for each cached block of the RAM tier: the published figure.
+    package static let tableBytesPerBlock: UInt64 = 64
+
+    /// Distinct contents that an estimate counts one by one, in tables of 100 MiB; of more, which
+    /// is beyond 16 GiB, it counts a share. The error of a share this large is below 1 %.
+    package static let estimateContents: UInt64 = 1 << 22
+
+    /// Files with several names that an estimate remembers, so that it reads each once; of more
+    /// it reads each name. About 50 bytes each.
+    package static let estimateLinks = 1 << 18
+
+    /// Folders inside one another that an estimate enters: each keeps two descriptors open.
+    package static let estimateDepth = 128
 }
