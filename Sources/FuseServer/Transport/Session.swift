@@ -25,6 +25,7 @@ package final class Session: @unchecked Sendable {
     let datastore: Datastore
     let pool: WorkerPool
     let invalidation = KernelInvalidation()
+    let repeats = RepeatGate()
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
     private let ended = Condition(false)
@@ -82,7 +83,8 @@ package final class Session: @unchecked Sendable {
 
     /// A context for a thread that is about to run operations; `slot` is any slot.
     func makeContext(_ slot: Slot) -> RequestContext {
-        RequestContext(datastore: datastore, slots: slots, device: device, slot: slot)
+        RequestContext(
+            datastore: datastore, slots: slots, device: device, slot: slot, repeats: repeats)
     }
 
     // MARK: - Life
