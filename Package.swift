@@ -139,8 +139,8 @@ let package = Package(
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
-                "test-datastore",
+                "CLinux", "CPosix", "FuseServer", "Syscalls", "TestSupport", "forebay",
+                "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),
