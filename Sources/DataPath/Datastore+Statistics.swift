@@ -45,9 +45,16 @@ extension Datastore {
         report.evictions = UInt64(statistics.evictions)
         report.inodes = UInt64(inodes.count)
         report.descriptors = UInt64(descriptors.count)
-        report.health = backing.health.text
+        report.health = health()
         report.healthTransitions = backing.health.transitions
         return report
+    }
+
+    /// `healthy`, or what is wrong with the datastore, or why the cache is left out of the way.
+    private func health() -> String {
+        let health = backing.health
+        if !health.isAway, let reason = settings.bypass.reason { return "bypass: \(reason)" }
+        return health.text
     }
 }
 

@@ -30,9 +30,9 @@ extension Datastore {
             }
             sleep(milliseconds: Limits.monitorInterval)
         }
-        let pause = UInt64(max(0.1, min(options.attributeTimeout / 2, 5)) * 1000)
         try background("coherence") { datastore in
-            sleep(milliseconds: pause)
+            let timeout = datastore.settings.attributeTimeout
+            sleep(milliseconds: UInt64(max(0.1, min(timeout / 2, 5)) * 1000))
             datastore.sampleOpenFiles()
         }
         if !isTreeKnown.load(ordering: .relaxed) {
@@ -87,6 +87,13 @@ extension Datastore {
         isClosing.store(true, ordering: .relaxed)
         closePending()
         identity.markComplete(isTreeKnown.load(ordering: .acquiring))
+    }
+
+    /// Stops the background threads before a successor goes on, and writes the state. `isIdle`: no
+    /// thread can learn of another file any more, so that the table is as complete as it ever was.
+    package func handOver(isIdle: Bool) {
+        isClosing.store(true, ordering: .relaxed)
+        identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))
     }
 }
 

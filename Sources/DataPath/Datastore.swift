@@ -34,6 +34,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
+    /// What can be changed while the datastore serves.
+    let settings: Settings
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.
@@ -52,12 +54,16 @@ package final class Datastore: Sendable {
     ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
     ///     makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
+    ///   - bypass: whether the cache is left out of the way at first. `automatic` does not even
+    ///     map the frames: what made servers crash may lie there.
     /// - Throws: what opening the backing folder or mapping the frames answers.
     package init(
         options: MountOptions, root descriptor: Int32? = nil, record bytes: [UInt8] = [],
-        framesDescriptor: Int32?, counters counterWords: UnsafeMutablePointer<UInt64>?
+        framesDescriptor: Int32?, counters counterWords: UnsafeMutablePointer<UInt64>?,
+        bypass: BypassMode = .off
     ) throws(Errno) {
         self.options = options
+        settings = Settings(options, bypass: bypass)
         let record = BackingRecord(bytes: bytes)
         let backing: Backing
         if let descriptor {
@@ -71,8 +77,10 @@ package final class Datastore: Sendable {
                     + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        let isTierless = settings.isTierless
         let tier = try MemoryTier(
-            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+            budget: isTierless ? Limits.smallestTier : options.ram,
+            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey)
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
@@ -97,7 +105,7 @@ package final class Datastore: Sendable {
     }
 
     /// Seconds that a client may believe attributes and names.
-    package var attributeTimeout: Double { options.attributeTimeout }
+    package var attributeTimeout: Double { settings.attributeTimeout }
 
     /// Receives the node ids whose pages the kernel must drop; set once, before serving.
     package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
@@ -114,7 +122,7 @@ package final class Datastore: Sendable {
     /// is away or calls on it are stuck, so that waiting requests do not use up the threads that
     /// serve cached data.
     package func waitLimit() -> UInt64 {
-        let limit = UInt64(options.backendTimeout * 1e9)
+        let limit = UInt64(settings.backendTimeout * 1e9)
         let health = backing.health
         return health.isAway || health.isStalled ? min(limit, Limits.patience) : limit
     }

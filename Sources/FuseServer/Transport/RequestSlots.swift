@@ -109,11 +109,12 @@ package final class RequestSlots: @unchecked Sendable {
 
     /// Some request has come and has not been answered.
     package var hasRequests: Bool {
-        for index in 0..<format.count {
-            let state = slot(index).state
-            if state == .received || state == .applied { return true }
-        }
-        return false
+        (0..<format.count).contains { slot($0).holdsRequest }
+    }
+
+    /// How many have come and have not been answered.
+    package var requestsUnderWay: Int {
+        (0..<format.count).count { slot($0).holdsRequest }
     }
 
     /// A slot by its number, which must be below `format.count`.
@@ -161,6 +162,25 @@ extension RequestSlots {
     package var bypass: BypassMode {
         get { BypassMode(rawValue: header(.bypass).pointee.load(ordering: .acquiring)) ?? .off }
         set { header(.bypass).pointee.store(newValue.rawValue, ordering: .releasing) }
+    }
+
+    /// When the last server that handed over stopped reading requests, monotonic nanoseconds; 0
+    /// when none did. A keeper clears it before it starts one.
+    package var handedOverAt: UInt64 {
+        get { header(.handedOverAt).pointee.load(ordering: .acquiring) }
+        set { header(.handedOverAt).pointee.store(newValue, ordering: .releasing) }
+    }
+
+    /// Requests that a thread works on, and that a server died of by a trap already: for the
+    /// keeper, once another one has died so.
+    package var suspects: Int {
+        var count = 0
+        for index in 0..<format.count {
+            let slot = slot(index)
+            guard slot.state == .received, slot.load(.started) != 0 else { continue }
+            if slot.load(.traps) > 0 { count += 1 }
+        }
+        return count
     }
 
     /// What was set since the mount, as text for `-o`; empty when nothing was.

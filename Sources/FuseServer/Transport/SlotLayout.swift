@@ -156,15 +156,8 @@ enum HeaderWord: Int {
     case eventsTaken = 120
     /// Which copy of the datastore's record counts: 1 or 2, 0 while there is none.
     case record = 128
-}
-
-/// Whether the cache is left out of the way; the numbers are part of the format.
-package enum BypassMode: UInt64, Sendable {
-    case off = 0
-    /// Somebody asked for it; only they end it.
-    case byCommand = 1
-    /// Servers died one after the other; the full one is tried again by itself.
-    case automatic = 2
+    /// Monotonic time at which a server that hands over stopped reading requests.
+    case handedOverAt = 1016
 }
 
 /// Words of the counters page, by their index. They run since the mount, over every server.
