@@ -119,6 +119,10 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "ServerTests",
+            dependencies: ["forebay-server", "FuseServer", "Policy", "Syscalls"],
+            swiftSettings: strict),
+        .testTarget(
             name: "MountTests",
             dependencies: [
                 "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
