@@ -12,6 +12,7 @@ extension Datastore {
     func startUpkeep() throws(Errno) {
         try background("upkeep") { datastore in
             datastore.identity.flush()
+            datastore.keepRecord()
             sleep(milliseconds: Limits.identityInterval)
         }
         try background("closer") { datastore in

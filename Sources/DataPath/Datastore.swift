@@ -39,10 +39,16 @@ package final class Datastore: Sendable {
     /// The sizes of the datastore when it told them last.
     let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
+    /// Keeps what a successor must know, and what it was given last.
+    let recorder = Mutex<(@Sendable ([UInt8]) -> Void)?>(nil)
+    let kept = Mutex((bytes: [UInt8](), time: UInt64(0)))
 
     /// Opens the datastore of `options`.
     ///
     /// - Parameters:
+    ///   - root: the open folder of the datastore, which becomes the datastore's; nil opens it.
+    ///   - record: what an earlier server of the mount gave to `onRecord`, empty when there was
+    ///     none. With it nothing here waits for the datastore.
     ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
     ///     makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
@@ -50,12 +56,19 @@ package final class Datastore: Sendable {
     ///     map the frames: what made servers crash may lie there.
     /// - Throws: what opening the backing folder or mapping the frames answers.
     package init(
-        options: MountOptions, framesDescriptor: Int32?,
-        counters counterWords: UnsafeMutablePointer<UInt64>?, bypass: BypassMode = .off
+        options: MountOptions, root descriptor: Int32? = nil, record bytes: [UInt8] = [],
+        framesDescriptor: Int32?, counters counterWords: UnsafeMutablePointer<UInt64>?,
+        bypass: BypassMode = .off
     ) throws(Errno) {
         self.options = options
         settings = Settings(options, bypass: bypass)
-        let backing = try Backing(path: options.backing)
+        let record = BackingRecord(bytes: bytes)
+        let backing: Backing
+        if let descriptor {
+            backing = try Backing(root: descriptor, record: record)
+        } else {
+            backing = try Backing(path: options.backing)
+        }
         if !backing.hasHandles {
             SystemLog.warning(
                 "\(options.backing) has no file handles: files are found again by their path, and "
@@ -80,8 +93,12 @@ package final class Datastore: Sendable {
         counters = counterWords.map { Counters(shared: $0) } ?? Counters()
         isTreeKnown = Atomic(identity.wasComplete)
         WaitMode.set(mayWait: true)
-        _ = try sample(self.root, forced: false)
-        _ = try fileSystem()
+        if let record {
+            recall(record)
+        } else {
+            _ = try sample(self.root, forced: false)
+            _ = try fileSystem()
+        }
         try startUpkeep()
     }
 

@@ -31,6 +31,10 @@ struct OpenedIdentity: ~Copyable {
     init(folder: String, datastore: FileHandle) throws(Database.Failure) {
         try Self.makeFolder(folder)
         let path = folder + "/identity.db"
+        // A server that was killed is not gone before its calls on the datastore have ended, and
+        // keeps the locks that SQLite places on this file. Nobody else has the table open: names
+        // of mounts are locked.
+        unlink(path + "-shm")
         do throws(Database.Failure) {
             try self.init(path: path, datastore: datastore)
         } catch {

@@ -35,6 +35,17 @@ package enum Limits {
     /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
     package static let inodes = 1 << 18
 
+    /// Threads of the NFS server that preflight asks for: as many requests may wait for the
+    /// datastore before reads from memory wait behind them.
+    package static let serverThreads = 64
+
+    /// Bytes of a request to the filer that preflight is content with: smaller ones cost a large
+    /// write or a read-ahead several round trips.
+    package static let nfsRequestSize = 256 << 10
+
+    /// Seconds that preflight allows the NFS server's grace period: guests give a disk up after 30.
+    package static let graceTime = 15
+
     /// Largest read-ahead for a sequential reader, in bytes.
     package static let readAhead = 1 << 20
 
@@ -60,11 +71,28 @@ package enum Limits {
     package static let patience: UInt64 = 1_000_000_000
 
     /// Milliseconds without a sign of life after which the keeper replaces a server that has
-    /// requests to do: clients may see a pause of two seconds.
-    package static let serverSilence: UInt64 = 2000
+    /// requests to do. Clients may see a pause of two seconds: this leaves half a second for the
+    /// next one to begin, and signs of life come every `monitorInterval`.
+    package static let serverSilence: UInt64 = 1300
 
-    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    /// Milliseconds between two looks of the keeper at its server.
+    package static let serverLook: UInt64 = 100
+
+    /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
+    /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
+
+    /// Seconds in which a later one must have: it asks nothing, but may find a machine that is
+    /// busy with the memory of the one before.
+    package static let serverRestart: UInt64 = 30
+
+    /// Milliseconds for which all readers may have the same requests before they count as stuck:
+    /// each is done in microseconds, and the rest of the two seconds is the keeper's.
+    package static let readersPatience: UInt64 = 300
+
+    /// Milliseconds between two looks whether a successor must be told something new about the
+    /// datastore: what it learns too late costs it a second.
+    package static let recordInterval: UInt64 = 100
 
     /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
     /// once, so there are no more than inodes in memory.
@@ -149,4 +177,58 @@ package enum Limits {
 
     /// Requests that may wait so at the same time: a part of the threads.
     package static let searchers = workerThreads / 2
+
+    /// Deliveries of alerts that run at the same time: a channel that hangs in one must not keep
+    /// later events from the other channels, and a storm of events must not become one of
+    /// processes.
+    package static let alertDeliveries = 4
+
+    /// Events that one delivery takes, at most: all that the ring in shared memory holds.
+    package static let alertBatch = 64
+
+    /// Seconds that all attempts of one channel may take in one delivery. What cannot be delivered
+    /// by then is logged.
+    package static let alertPatience: UInt64 = 45
+
+    /// Seconds that one attempt may take: mail servers that delay their greeting are waited for.
+    package static let alertAttempt: UInt64 = 15
+
+    /// Attempts for each message and channel; the log has it in any case.
+    package static let alertAttempts = 3
+
+    /// Seconds after which the keeper kills a delivery, which should have ended by its own limit.
+    package static let alertLife: UInt64 = alertPatience + 30
+
+    /// Seconds between two looks at what is held back by the rate limit.
+    package static let alertRecall: UInt64 = 30
+
+    /// Seconds until a delivery that could not be started is tried again.
+    package static let alertRestart: UInt64 = 1
+
+    /// Seconds between two messages of a class unless the configuration says otherwise: often
+    /// enough to show that a problem goes on, seldom enough to be read.
+    package static let alertInterval: UInt64 = 300
+
+    /// Bytes of output of a program that an alert channel runs, for the log.
+    package static let alertOutput = 4096
+
+    /// Bytes of an alert configuration, and of a file that holds a secret.
+    package static let alertFile = 1 << 16
+
+    /// Receivers of mail.
+    package static let alertReceivers = 32
+
+    /// Most bytes of tables for each cached block of the RAM tier: the published figure.
+    package static let tableBytesPerBlock: UInt64 = 64
+
+    /// Distinct contents that an estimate counts one by one, in tables of 100 MiB; of more, which
+    /// is beyond 16 GiB, it counts a share. The error of a share this large is below 1 %.
+    package static let estimateContents: UInt64 = 1 << 22
+
+    /// Files with several names that an estimate remembers, so that it reads each once; of more
+    /// it reads each name. About 50 bytes each.
+    package static let estimateLinks = 1 << 18
+
+    /// Folders inside one another that an estimate enters: each keeps two descriptors open.
+    package static let estimateDepth = 128
 }

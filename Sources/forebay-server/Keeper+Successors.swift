@@ -14,7 +14,7 @@ extension Keeper {
     /// Draws the conclusions of a server's end.
     func note(
         _ end: ServerProcess.End, _ life: inout Life, _ slots: RequestSlots,
-        _ kept: inout KeptDescriptors
+        _ kept: inout KeptDescriptors, _ pump: EventPump
     ) {
         let now = monotonicNanoseconds()
         switch end {
@@ -22,7 +22,7 @@ extension Keeper {
             let stopped = slots.handedOverAt
             life.noteHandOver(since: stopped == 0 ? now : stopped)
         default:
-            SystemLog.warning("the server ended (\(end)); another one takes over")
+            pump.serverEnded(end, hadServed: slots.lastBeat != 0)
             let isWithout = life.note(
                 end, at: now, hadServed: slots.lastBeat != 0, hasCulprit: slots.suspects == 1)
             if isWithout { beginBypass(slots, &kept) }

@@ -53,13 +53,15 @@ struct Keeper {
             throw Refusal("memory of the mount", "\(error)")
         }
         Events.install { slots.raise($0) }
+        let pump = EventPump(slots: slots, name: invocation.options.name)
+        defer { pump.turn() }
         var life = Life()
         resume(&life, slots)
         while true {
             slots.lastBeat = 0
             slots.handedOverAt = 0
             fitFrames(&kept, slots)
-            let end = serve(slots, kept, life)
+            let end = serve(slots, kept, life, pump)
             if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
                 mount.remove()
@@ -68,7 +70,8 @@ struct Keeper {
                 }
                 return 1
             }
-            note(end, &life, slots, &kept)
+            note(end, &life, slots, &kept, pump)
+            pump.turn()
             if end == .exit(ServerExit.handOverToInstalled.rawValue) {
                 becomeInstalled(kept, life)
             }
@@ -77,7 +80,7 @@ struct Keeper {
     }
 
     private func serve(
-        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: Life
+        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: Life, _ pump: EventPump
     ) -> ServerProcess.End {
         let options = invocation.options
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
@@ -94,7 +97,7 @@ struct Keeper {
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
             if descriptors.count > kept.all.count { close(descriptors[kept.all.count]) }
-            return process.wait(slots: slots, device: kept.fuse) {
+            return process.wait(slots: slots, device: kept.fuse, pump: pump) {
                 bypassIsOver(life, slots)
             }
         } catch {

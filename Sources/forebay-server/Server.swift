@@ -38,8 +38,10 @@ struct Server {
             SystemLog.warning("the request slots cannot be locked in memory: \(error)")
         }
         let datastore = try Datastore(
-            options: options, framesDescriptor: invocation.framesDescriptor,
-            counters: slots.counters, bypass: slots.bypass)
+            options: options, root: invocation.rootDescriptor, record: slots.datastoreRecord,
+            framesDescriptor: invocation.framesDescriptor, counters: slots.counters,
+            bypass: slots.bypass)
+        datastore.onRecord { slots.datastoreRecord = $0 }
         let live = LiveOptions(options)
         let facts = ServerFacts(
             options: live, counters: slots.counters, fuseRequests: { slots.requestCounts() },

@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -77,8 +78,10 @@ struct ServerProcess: ~Copyable {
     /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
     /// shows none although there is something to do is killed. Time in which this process itself
     /// did not run does not count. Once `isDue` says so, it is asked to hand over.
-    func wait(slots: RequestSlots, device: Int32, isDue: () -> Bool) -> End {
-        let interval: UInt64 = 100
+    func wait(
+        slots: RequestSlots, device: Int32, pump: EventPump, isDue: () -> Bool
+    ) -> End {
+        let interval = Limits.serverLook
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
         var isAsked = false
@@ -89,10 +92,13 @@ struct ServerProcess: ~Copyable {
             }
             var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            pump.turn()
             let beat = slots.lastBeat
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
-            let limit = beat == 0 ? Limits.serverStart * 1000 : Limits.serverSilence
+            if silence >= interval, let end = endOfMainThread() { return end }
+            let start = slots.hasServed ? Limits.serverRestart : Limits.serverStart
+            let limit = beat == 0 ? start * 1000 : Limits.serverSilence
             guard silence >= limit, hasWork(slots, device) else { continue }
             SystemLog.error("server \(pid) shows no sign of life; it is replaced")
             CLinux_pidfd_signal(handle.raw, SIGKILL)
@@ -115,7 +121,23 @@ struct ServerProcess: ~Copyable {
         while waitpid(pid, &status, 0) < 0 {
             if errno != EINTR { return .exit(1) }
         }
+        return Self.end(of: status)
+    }
+
+    private static func end(of status: Int32) -> End {
         let number = status & 0x7f
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
+    }
+
+    /// How the process ended when its main thread is gone and others are not: they wait in calls
+    /// on a datastore that hangs, and the descriptor of the process is silent for as long. What
+    /// is left runs no code of ours any more. From proc(5): `state` and, last, `exit_code`.
+    private func endOfMainThread() -> End? {
+        guard let text = TextFile.read("/proc/\(pid)/stat"), let name = text.lastIndex(of: ")")
+        else { return nil }
+        let fields = text[name...].split(whereSeparator: \.isWhitespace)
+        guard fields.count > 1, fields[1] == "Z", let last = fields.last else { return nil }
+        // 0 is also what is told to those who may not know; an unmounted server ends otherwise.
+        return Int32(last).flatMap { $0 == 0 ? nil : Self.end(of: $0) }
     }
 }

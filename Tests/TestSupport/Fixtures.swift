@@ -1,9 +1,10 @@
 /// Runs `body` with a forebay mount over a folder and ends the mount whatever `body` does.
 package func withForebay<Result>(
     over backing: String, options: [String] = [], program: String? = nil,
-    _ body: (ForebayMount) throws -> Result
+    environment: [String: String] = [:], _ body: (ForebayMount) throws -> Result
 ) throws -> Result {
-    let mount = try ForebayMount(over: backing, options: options, program: program)
+    let mount = try ForebayMount(
+        over: backing, options: options, program: program, environment: environment)
     defer { mount.stop() }
     return try body(mount)
 }

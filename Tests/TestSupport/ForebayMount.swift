@@ -19,14 +19,20 @@ package final class ForebayMount: Sendable {
     package let program: String
 
     private let space: TemporaryFolder
+    private let environment: [String: String]
     private static let number = Mutex(0)
 
     /// Mounts with 64 MiB of RAM tier and the given options (`["ram=16M", "attr_timeout=1"]`; a
     /// later option of the same name wins). `program` is the command line tool, the build's own
-    /// when it is left out. Throws a `TestFailure` with the command's message.
-    package init(over backing: String, options: [String] = [], program: String? = nil) throws {
+    /// when it is left out; `environment` adds to that of the programs. Throws a `TestFailure` with
+    /// the command's message.
+    package init(
+        over backing: String, options: [String] = [], program: String? = nil,
+        environment: [String: String] = [:]
+    ) throws {
         self.program = try program ?? Programs.forebay
         space = try TemporaryFolder("mount")
+        self.environment = environment
         self.backing = backing
         path = try space.makeFolder("mount")
         state = try space.makeFolder("state")
@@ -55,7 +61,8 @@ package final class ForebayMount: Sendable {
     /// Mounts, at first or again after `unmount`, with the same options and state.
     package func mount() throws {
         let result = try ChildProcess.run(
-            program, ["mount", backing, path, "-o", options.joined(separator: ",")])
+            program, ["mount", backing, path, "-o", options.joined(separator: ",")],
+            environment: environment)
         guard result.status == 0 else {
             stop()
             throw TestFailure("forebay mount: \(result.text)")

@@ -109,11 +109,12 @@ package final class RequestSlots: @unchecked Sendable {
 
     /// Some request has come and has not been answered.
     package var hasRequests: Bool {
-        for index in 0..<format.count {
-            let state = slot(index).state
-            if state == .received || state == .applied { return true }
-        }
-        return false
+        (0..<format.count).contains { slot($0).holdsRequest }
+    }
+
+    /// How many have come and have not been answered.
+    package var requestsUnderWay: Int {
+        (0..<format.count).count { slot($0).holdsRequest }
     }
 
     /// A slot by its number, which must be below `format.count`.
@@ -199,6 +200,39 @@ extension RequestSlots {
         header(.optionsLength).pointee.store(0, ordering: .releasing)
         (memory.base + SlotFormat.optionsOffset).copyMemory(from: bytes, byteCount: bytes.count)
         header(.optionsLength).pointee.store(UInt64(bytes.count), ordering: .releasing)
+    }
+}
+
+// MARK: - The datastore's record
+
+extension RequestSlots {
+    /// What servers learnt of the datastore, for their successors: at most 432 bytes, more are not
+    /// kept; empty before the first. One thread writes. The copy that does not count is written
+    /// and counts from then on, so that a death in between leaves the older one.
+    package var datastoreRecord: [UInt8] {
+        get {
+            let copy = recordCopy(header(.record).pointee.load(ordering: .acquiring))
+            guard let copy else { return [] }
+            let length = copy.load(as: UInt64.self)
+            guard length <= UInt64(SlotFormat.recordCapacity) else { return [] }
+            return Array(UnsafeRawBufferPointer(start: copy + 8, count: Int(length)))
+        }
+        set {
+            let number = header(.record).pointee.load(ordering: .acquiring)
+            let next: UInt64 = number == 1 ? 2 : 1
+            guard newValue.count <= SlotFormat.recordCapacity, let copy = recordCopy(next) else {
+                return
+            }
+            copy.storeBytes(of: UInt64(newValue.count), as: UInt64.self)
+            (copy + 8).copyMemory(from: newValue, byteCount: newValue.count)
+            header(.record).pointee.store(next, ordering: .releasing)
+        }
+    }
+
+    private func recordCopy(_ number: UInt64) -> UnsafeMutableRawPointer? {
+        guard number == 1 || number == 2 else { return nil }
+        let stride = 8 + SlotFormat.recordCapacity
+        return memory.base + SlotFormat.recordOffset + Int(number - 1) * stride
     }
 }
 

@@ -35,6 +35,7 @@ package final class Session: @unchecked Sendable {
     let datastore: Datastore
     let pool: WorkerPool
     let invalidation = KernelInvalidation()
+    let repeats = RepeatGate()
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
     private let phase = Condition(Phase.serving)
@@ -100,7 +101,8 @@ package final class Session: @unchecked Sendable {
 
     /// A context for a thread that is about to run operations; `slot` is any slot.
     func makeContext(_ slot: Slot) -> RequestContext {
-        RequestContext(datastore: datastore, slots: slots, device: device, slot: slot)
+        RequestContext(
+            datastore: datastore, slots: slots, device: device, slot: slot, repeats: repeats)
     }
 
     // MARK: - Life
@@ -116,12 +118,16 @@ package final class Session: @unchecked Sendable {
         try agree()
         let left = takeOver(after: predecessor)
         slots.beat(at: monotonicNanoseconds())
-        let monitor = try Thread(name: "monitor") { [self] in watch() }
+        let monitor = try Thread(name: "monitor") { [self] in
+            // A busy machine must not keep it from showing that the server is alive.
+            CLinux_raise_thread()
+            watch()
+        }
         let invalidator = try Thread(name: "invalidation") { [self] in sendInvalidations() }
         for slot in left { submit(slot) }
         noteStart(predecessor, diedAt: diedAt)
         var readers: [Thread] = []
-        for number in 0..<min(Limits.readerThreads, slots.format.large) {
+        for number in 0..<readerCount {
             readers.append(try Thread(name: "reader \(number)") { [self] in readRequests() })
         }
         slots.markServed()
@@ -148,6 +154,9 @@ package final class Session: @unchecked Sendable {
             slots.counter(CounterWord.lastPause).pointee.store(now - diedAt, ordering: .relaxed)
         }
     }
+
+    /// Threads that read requests: each needs a large slot.
+    var readerCount: Int { min(Limits.readerThreads, slots.format.large) }
 
     var hasEnded: Bool { phase.withLock { $0 == .gone } }
 
