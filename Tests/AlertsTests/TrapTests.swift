@@ -16,7 +16,7 @@ import Testing
     init() throws {
         space = try TemporaryFolder("traps")
         for (name, text) in [
-            ("community", "com\"mun\\ity"), ("auth", "auth pass\"phrase"),
+            ("community", "com-mun.ity"), ("auth", "auth pass\"phrase"),
             ("privacy", "priv\\acy 1"),
         ] { try Files.write(space.path(name), Array((text + "\n").utf8), mode: 0o600) }
         try BaseModules.write(to: try space.makeFolder("base"))
@@ -93,7 +93,7 @@ import Testing
     }
 
     @Test(arguments: [false, true]) func versionTwo(isInform: Bool) throws {
-        let receiver = try receiver("authCommunity log \"com\\\"mun\\\\ity\"")
+        let receiver = try receiver("authCommunity log com-mun.ity")
         try send(version2 + "\ninform = \(isInform)", receiver.port)
         expectPrinted(receiver.process)
     }

@@ -95,7 +95,7 @@ extension OnMounts {
         /// The processes that deliver alerts of a mount.
         private func deliveries(of mount: ForebayMount) -> [Int32] {
             ProcessTable.all().filter {
-                $0.arguments.dropFirst() == ["alert", "deliver", "--name", mount.name]
+                $0.arguments.contains("deliver") && $0.arguments.contains(mount.name)
             }.map(\.pid)
         }
 
