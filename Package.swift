@@ -55,7 +55,7 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
             ],
             swiftSettings: strict),
         .target(
@@ -85,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath", "Alerts",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
+                "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -133,10 +134,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
+            swiftSettings: strict),
+        .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
-                "test-datastore",
+                "CLinux", "CPosix", "FuseServer", "Syscalls", "TestSupport", "forebay",
+                "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),

@@ -35,6 +35,17 @@ package enum Limits {
     /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
     package static let inodes = 1 << 18
 
+    /// Threads of the NFS server that preflight asks for: as many requests may wait for the
+    /// datastore before reads from memory wait behind them.
+    package static let serverThreads = 64
+
+    /// Bytes of a request to the filer that preflight is content with: smaller ones cost a large
+    /// write or a read-ahead several round trips.
+    package static let nfsRequestSize = 256 << 10
+
+    /// Seconds that preflight allows the NFS server's grace period: guests give a disk up after 30.
+    package static let graceTime = 15
+
     /// Largest read-ahead for a sequential reader, in bytes.
     package static let readAhead = 1 << 20
 
@@ -60,11 +71,28 @@ package enum Limits {
     package static let patience: UInt64 = 1_000_000_000
 
     /// Milliseconds without a sign of life after which the keeper replaces a server that has
-    /// requests to do: clients may see a pause of two seconds.
-    package static let serverSilence: UInt64 = 2000
+    /// requests to do. Clients may see a pause of two seconds: this leaves half a second for the
+    /// next one to begin, and signs of life come every `monitorInterval`.
+    package static let serverSilence: UInt64 = 1300
 
-    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    /// Milliseconds between two looks of the keeper at its server.
+    package static let serverLook: UInt64 = 100
+
+    /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
+    /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
+
+    /// Seconds in which a later one must have: it asks nothing, but may find a machine that is
+    /// busy with the memory of the one before.
+    package static let serverRestart: UInt64 = 30
+
+    /// Milliseconds for which all readers may have the same requests before they count as stuck:
+    /// each is done in microseconds, and the rest of the two seconds is the keeper's.
+    package static let readersPatience: UInt64 = 300
+
+    /// Milliseconds between two looks whether a successor must be told something new about the
+    /// datastore: what it learns too late costs it a second.
+    package static let recordInterval: UInt64 = 100
 
     /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
     /// once, so there are no more than inodes in memory.
@@ -72,6 +100,25 @@ package enum Limits {
 
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10
+
+    /// Milliseconds that requests under way have to end when a server hands over: with a datastore
+    /// that answers they do, and what does not is done again by the successor. Clients see the
+    /// wait as a part of a pause that must stay below a second.
+    package static let handOver: UInt64 = 300
+
+    /// Milliseconds that the program to change to may take to say that it reads this mount's
+    /// memory and state: a slow disk may have to load it first.
+    package static let probe: UInt64 = 15_000
+
+    /// Nanoseconds between two deaths by trap that count as one trouble, for which the cache is
+    /// left out of the way.
+    package static let trapWindow: UInt64 = 5_000_000_000
+
+    /// Nanoseconds without the cache before it is tried again: enough to be noticed.
+    package static let firstBypass: UInt64 = 10_000_000_000
+
+    /// The same at most, after it was doubled each time that it did not help.
+    package static let longestBypass: UInt64 = 300_000_000_000
 
     /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
     package static let minimumRAM: UInt64 = 16 << 20
@@ -170,4 +217,18 @@ package enum Limits {
 
     /// Receivers of mail.
     package static let alertReceivers = 32
+
+    /// Most bytes of tables for each cached block of the RAM tier: the published figure.
+    package static let tableBytesPerBlock: UInt64 = 64
+
+    /// Distinct contents that an estimate counts one by one, in tables of 100 MiB; of more, which
+    /// is beyond 16 GiB, it counts a share. The error of a share this large is below 1 %.
+    package static let estimateContents: UInt64 = 1 << 22
+
+    /// Files with several names that an estimate remembers, so that it reads each once; of more
+    /// it reads each name. About 50 bytes each.
+    package static let estimateLinks = 1 << 18
+
+    /// Folders inside one another that an estimate enters: each keeps two descriptors open.
+    package static let estimateDepth = 128
 }

@@ -1,8 +1,9 @@
 /// Runs `body` with a forebay mount over a folder and ends the mount whatever `body` does.
 package func withForebay<Result>(
-    over backing: String, options: [String] = [], _ body: (ForebayMount) throws -> Result
+    over backing: String, options: [String] = [], environment: [String: String] = [:],
+    _ body: (ForebayMount) throws -> Result
 ) throws -> Result {
-    let mount = try ForebayMount(over: backing, options: options)
+    let mount = try ForebayMount(over: backing, options: options, environment: environment)
     defer { mount.stop() }
     return try body(mount)
 }

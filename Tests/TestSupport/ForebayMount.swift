@@ -17,12 +17,17 @@ package final class ForebayMount: Sendable {
     package let options: [String]
 
     private let space: TemporaryFolder
+    private let environment: [String: String]
     private static let number = Mutex(0)
 
     /// Mounts with 64 MiB of RAM tier and the given options (`["ram=16M", "attr_timeout=1"]`; a
-    /// later option of the same name wins). Throws a `TestFailure` with the command's message.
-    package init(over backing: String, options: [String] = []) throws {
+    /// later option of the same name wins). `environment` adds to that of the programs. Throws a
+    /// `TestFailure` with the command's message.
+    package init(
+        over backing: String, options: [String] = [], environment: [String: String] = [:]
+    ) throws {
         space = try TemporaryFolder("mount")
+        self.environment = environment
         self.backing = backing
         path = try space.makeFolder("mount")
         state = try space.makeFolder("state")
@@ -51,7 +56,8 @@ package final class ForebayMount: Sendable {
     /// Mounts, at first or again after `unmount`, with the same options and state.
     package func mount() throws {
         let result = try ChildProcess.run(
-            try Programs.forebay, ["mount", backing, path, "-o", options.joined(separator: ",")])
+            try Programs.forebay, ["mount", backing, path, "-o", options.joined(separator: ",")],
+            environment: environment)
         guard result.status == 0 else {
             stop()
             throw TestFailure("forebay mount: \(result.text)")
