@@ -11,7 +11,7 @@ extension Datastore {
     /// How long attributes just learnt are answered again without asking, in nanoseconds: a small
     /// part of what clients may believe anyway, so that a burst of questions costs one.
     private var freshness: UInt64 {
-        UInt64(min(options.attributeTimeout / 4, 0.2) * 1e9)
+        UInt64(min(settings.attributeTimeout / 4, 0.2) * 1e9)
     }
 
     /// The attributes of a file. The corresponding C function is `statx`.
@@ -19,7 +19,7 @@ extension Datastore {
         let inode = try inode(node)
         if let known = known(inode) { return known }
         let isExpired = inode.state.withLock { state in
-            monotonicNanoseconds() &- state.sampledAt >= UInt64(options.attributeTimeout * 1e9)
+            monotonicNanoseconds() &- state.sampledAt >= UInt64(settings.attributeTimeout * 1e9)
         }
         return try sample(inode, forced: isExpired).attributes
     }

@@ -87,7 +87,7 @@ extension Datastore {
     /// Compares every file that is open, so that what the kernel has cached of it does not stay
     /// wrong for longer than attributes may be believed.
     func sampleOpenFiles() {
-        let limit = UInt64(options.attributeTimeout * 1e9)
+        let limit = UInt64(settings.attributeTimeout * 1e9)
         for inode in inodes.all() where inode.isRegular {
             if isClosing.load(ordering: .relaxed) { return }
             let isDue = inode.state.withLock { state in

@@ -25,7 +25,7 @@ extension Datastore {
         // Whether it can be written to is told now, as a local file system would.
         if writes, inode.isRegular { _ = try file(inode, .write) }
         inode.state.withLock { $0.openCount += 1 }
-        return !isChanged
+        return !isChanged && !settings.isBypassing
     }
 
     /// A descriptor of the file is closed. On a network file system this is when written data goes

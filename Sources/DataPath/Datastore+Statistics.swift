@@ -55,6 +55,7 @@ extension Datastore {
         if backing.health.isAway {
             return "away: the datastore has not answered for \(seconds) s"
         }
+        if let reason = settings.bypass.reason { return "bypass: \(reason)" }
         if backing.health.isSilent {
             return "degraded: the datastore has not answered for \(seconds) s"
         }

@@ -12,37 +12,61 @@ package final class Backing: Sendable {
     /// times of a write are set when it arrives there.
     package let isNetwork: Bool
     package let isReadOnly: Bool
-    package let health = Health()
+    package let health: Health
     /// The id of the mount that the folder is on; another one below it is refused.
     private let mount: Int32
 
     /// Opens the folder. Throws what open(2) or statx(2) answers.
-    package init(path: String) throws(Errno) {
-        let flags = O_RDONLY | O_DIRECTORY
-        let raw = try Descriptor(path: path, flags: flags).release()
-        root = BackingFile(owning: raw, access: .read)
+    package convenience init(path: String) throws(Errno) {
+        let folder = try Descriptor(path: path, flags: O_RDONLY | O_DIRECTORY)
+        try self.init(root: folder.release(), record: nil)
+    }
+
+    /// Takes over the open folder `root`, which is closed with the object. What an earlier server
+    /// learnt of it is in `record`; without one the datastore is asked, which may wait for ever.
+    package init(root descriptor: Int32, record: BackingRecord?) throws(Errno) {
+        root = BackingFile(owning: descriptor, access: .read)
+        let known: BackingRecord
+        if let record { known = record } else { known = try Self.learn(descriptor) }
+        rootHandle = known.rootHandle
+        hasHandles = known.hasHandles
+        isNetwork = known.isNetwork
+        isReadOnly = known.isReadOnly
+        mount = known.mount
+        health = Health(silentSince: known.silentSince)
+    }
+
+    private static func learn(_ root: Int32) throws(Errno) -> BackingRecord {
         var attributes = Attributes()
-        try call { CLinux_statx(raw, "", CLinux_AT_EMPTY_PATH, &attributes) }
-        let named = try? FileHandle.of(descriptor: raw)
+        try call { CLinux_statx(root, "", CLinux_AT_EMPTY_PATH, &attributes) }
+        let named = try? FileHandle.of(descriptor: root)
         var usable = false
         if let named {
             // Some file systems give handles out and cannot open them again.
             let again = CLinux_open_by_handle(
-                raw, named.handle.bytes, UInt32(named.handle.bytes.count), named.handle.type,
+                root, named.handle.bytes, UInt32(named.handle.bytes.count), named.handle.type,
                 CLinux_O_PATH | O_CLOEXEC)
             usable = again >= 0
             if again >= 0 { close(again) }
         }
-        hasHandles = usable
-        mount = named?.mount ?? 0
-        rootHandle =
-            usable
-            ? named?.handle ?? .derived(from: attributes) : .derived(from: attributes)
+        let derived = FileHandle.derived(from: attributes)
         var type: UInt64 = 0
         var mountFlags: UInt64 = 0
-        try call { CLinux_file_system(raw, &type, &mountFlags) }
-        isNetwork = Self.networkTypes.contains(type)
-        isReadOnly = mountFlags & UInt64(ST_RDONLY) != 0
+        try call { CLinux_file_system(root, &type, &mountFlags) }
+        return BackingRecord(
+            rootHandle: usable ? named?.handle ?? derived : derived, hasHandles: usable,
+            isNetwork: networkTypes.contains(type),
+            isReadOnly: mountFlags & UInt64(ST_RDONLY) != 0, mount: named?.mount ?? 0)
+    }
+
+    /// What a successor needs to begin without asking; attributes and sizes are the caller's.
+    package var record: BackingRecord {
+        var record = BackingRecord(
+            rootHandle: rootHandle, hasHandles: hasHandles, isNetwork: isNetwork,
+            isReadOnly: isReadOnly, mount: mount)
+        record.silentSince = health.silentSince
+        record.isAway = health.isAway
+        return record
     }
 
     /// File system types of statfs(2) whose data is on another machine: NFS, SMB, CIFS, Ceph, 9P.

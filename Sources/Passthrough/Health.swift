@@ -16,14 +16,22 @@ package final class Health: @unchecked Sendable {
     private let starts: UnsafeMutableBufferPointer<Atomic<UInt64>>
     private let lastAnswer = Atomic<UInt64>(0)
     private let silence = Atomic<UInt64>(0)
+    private let silentFrom = Atomic<UInt64>(0)
     private let isAwayNow = Atomic<Bool>(false)
+    /// Since when a predecessor had waited for an answer; counts until the first one here.
+    private let inheritedSilence: UInt64
 
     /// Without arguments the product's own bounds; tests wait for shorter ones.
-    package init(silentAfter: UInt64 = .seconds(1), awayAfter: UInt64 = .seconds(5)) {
+    /// `silentSince` is what a predecessor saw: since when it had waited for an answer, else 0.
+    package init(
+        silentAfter: UInt64 = .seconds(1), awayAfter: UInt64 = .seconds(5), silentSince: UInt64 = 0
+    ) {
         self.silentAfter = silentAfter
+        inheritedSilence = silentSince
         self.awayAfter = awayAfter
         starts = .allocate(capacity: 256)
         for index in 0..<256 { starts.initializeElement(at: index, to: Atomic(0)) }
+        refresh()
     }
 
     deinit { starts.deallocate() }
@@ -49,7 +57,9 @@ package final class Health: @unchecked Sendable {
     @discardableResult
     package func refresh() -> Bool {
         let now = monotonicNanoseconds()
-        var oldest = now
+        var oldest =
+            inheritedSilence > 0 && lastAnswer.load(ordering: .relaxed) == 0
+            ? min(inheritedSilence, now) : now
         for index in 0..<256 {
             let start = starts[index].load(ordering: .relaxed)
             if start != 0, start < oldest { oldest = start }
@@ -57,6 +67,7 @@ package final class Health: @unchecked Sendable {
         let since = max(oldest, lastAnswer.load(ordering: .relaxed))
         let quiet = oldest < now && now > since ? now - since : 0
         silence.store(quiet, ordering: .relaxed)
+        silentFrom.store(quiet > silentAfter ? since : 0, ordering: .relaxed)
         let isAway = quiet > awayAfter
         if isAway != isAwayNow.exchange(isAway, ordering: .relaxed) {
             if isAway {
@@ -75,6 +86,9 @@ package final class Health: @unchecked Sendable {
 
     /// True when that has lasted for long.
     package var isAway: Bool { isAwayNow.load(ordering: .relaxed) }
+
+    /// Monotonic time since when nothing has been answered; 0 unless it is silent.
+    package var silentSince: UInt64 { silentFrom.load(ordering: .relaxed) }
 
     /// Nanoseconds since the last answer, when a call waits.
     package var silentFor: UInt64 { silence.load(ordering: .relaxed) }

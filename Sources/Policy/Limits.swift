@@ -71,11 +71,28 @@ package enum Limits {
     package static let patience: UInt64 = 1_000_000_000
 
     /// Milliseconds without a sign of life after which the keeper replaces a server that has
-    /// requests to do: clients may see a pause of two seconds.
-    package static let serverSilence: UInt64 = 2000
+    /// requests to do. Clients may see a pause of two seconds: this leaves half a second for the
+    /// next one to begin, and signs of life come every `monitorInterval`.
+    package static let serverSilence: UInt64 = 1300
 
-    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    /// Milliseconds between two looks of the keeper at its server.
+    package static let serverLook: UInt64 = 100
+
+    /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
+    /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
+
+    /// Seconds in which a later one must have: it asks nothing, but may find a machine that is
+    /// busy with the memory of the one before.
+    package static let serverRestart: UInt64 = 30
+
+    /// Milliseconds for which all readers may have the same requests before they count as stuck:
+    /// each is done in microseconds, and the rest of the two seconds is the keeper's.
+    package static let readersPatience: UInt64 = 300
+
+    /// Milliseconds between two looks whether a successor must be told something new about the
+    /// datastore: what it learns too late costs it a second.
+    package static let recordInterval: UInt64 = 100
 
     /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
     /// once, so there are no more than inodes in memory.
@@ -83,6 +100,25 @@ package enum Limits {
 
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10
+
+    /// Milliseconds that requests under way have to end when a server hands over: with a datastore
+    /// that answers they do, and what does not is done again by the successor. Clients see the
+    /// wait as a part of a pause that must stay below a second.
+    package static let handOver: UInt64 = 300
+
+    /// Milliseconds that the program to change to may take to say that it reads this mount's
+    /// memory and state: a slow disk may have to load it first.
+    package static let probe: UInt64 = 15_000
+
+    /// Nanoseconds between two deaths by trap that count as one trouble, for which the cache is
+    /// left out of the way.
+    package static let trapWindow: UInt64 = 5_000_000_000
+
+    /// Nanoseconds without the cache before it is tried again: enough to be noticed.
+    package static let firstBypass: UInt64 = 10_000_000_000
+
+    /// The same at most, after it was doubled each time that it did not help.
+    package static let longestBypass: UInt64 = 300_000_000_000
 
     /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
     package static let minimumRAM: UInt64 = 16 << 20
@@ -141,4 +177,44 @@ package enum Limits {
 
     /// Requests that may wait so at the same time: a part of the threads.
     package static let searchers = workerThreads / 2
+
+    /// Deliveries of alerts that run at the same time: a channel that hangs in one must not keep
+    /// later events from the other channels, and a storm of events must not become one of
+    /// processes.
+    package static let alertDeliveries = 4
+
+    /// Events that one delivery takes, at most: all that the ring in shared memory holds.
+    package static let alertBatch = 64
+
+    /// Seconds that all attempts of one channel may take in one delivery. What cannot be delivered
+    /// by then is logged.
+    package static let alertPatience: UInt64 = 45
+
+    /// Seconds that one attempt may take: mail servers that delay their greeting are waited for.
+    package static let alertAttempt: UInt64 = 15
+
+    /// Attempts for each message and channel; the log has it in any case.
+    package static let alertAttempts = 3
+
+    /// Seconds after which the keeper kills a delivery, which should have ended by its own limit.
+    package static let alertLife: UInt64 = alertPatience + 30
+
+    /// Seconds between two looks at what is held back by the rate limit.
+    package static let alertRecall: UInt64 = 30
+
+    /// Seconds until a delivery that could not be started is tried again.
+    package static let alertRestart: UInt64 = 1
+
+    /// Seconds between two messages of a class unless the configuration says otherwise: often
+    /// enough to show that a problem goes on, seldom enough to be read.
+    package static let alertInterval: UInt64 = 300
+
+    /// Bytes of output of a program that an alert channel runs, for the log.
+    package static let alertOutput = 4096
+
+    /// Bytes of an alert configuration, and of a file that holds a secret.
+    package static let alertFile = 1 << 16
+
+    /// Receivers of mail.
+    package static let alertReceivers = 32
 }
