@@ -50,11 +50,12 @@ extension Datastore {
         return report
     }
 
-    /// `healthy`, or what is wrong with the datastore, or why the cache is left out of the way.
-    private func health() -> String {
-        let health = backing.health
-        if !health.isAway, let reason = settings.bypass.reason { return "bypass: \(reason)" }
-        return health.text
+    /// `healthy`, or what is wrong. A datastore that is away matters more than the bypass.
+    package func health() -> String {
+        if !backing.health.isAway, let reason = settings.bypass.reason {
+            return "bypass: \(reason)"
+        }
+        return backing.health.text
     }
 }
 

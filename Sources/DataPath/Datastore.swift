@@ -32,10 +32,10 @@ package final class Datastore: Sendable {
     /// Requests that wait for the walk of the tree to find their file.
     let searchers = Atomic<Int>(0)
     let isClosing = Atomic<Bool>(false)
-    /// Tests that pretend a silence let nobody look whether there is one.
-    let mayProbe = Atomic<Bool>(true)
     /// What can be changed while the datastore serves.
     let settings: Settings
+    /// Tests that pretend a silence let nobody look whether there is one.
+    let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.

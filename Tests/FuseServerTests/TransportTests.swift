@@ -14,7 +14,7 @@ import Testing
     @Test func initAgreesOnTheRightThings() throws {
         let mount = try FakeMount()
         let session = try mount.session(fuse_lowlevel_ops())
-        let thread = try Thread(name: "session") { try? session.run(predecessor: .none) {} }
+        let thread = try Thread(name: "session") { _ = try? session.run(predecessor: .none) {} }
         mount.kernel.send(FakeKernel.initRequest())
         let reply = try #require(mount.kernel.receive())
         let out = reply.body.withUnsafeBytes { $0.loadUnaligned(as: fuse_init_out.self) }
