@@ -28,6 +28,12 @@ extension Datastore {
             sleep(milliseconds: pause)
             datastore.sampleOpenFiles()
         }
+        if inherited.withLock({ !$0.isEmpty }) {
+            try Thread(name: "inherited") { [weak self] in
+                WaitMode.set(mayWait: true)
+                self?.meetAllInherited()
+            }.detach()
+        }
         if !isTreeKnown.load(ordering: .relaxed) {
             try Thread(name: "tree-walk") { [weak self] in
                 WaitMode.set(mayWait: true)

@@ -21,6 +21,10 @@ package final class Datastore: Sendable {
     let inodes: InodeTable
     let descriptors = DescriptorCache()
     let tier: MemoryTier
+    /// What the next server is to know of files.
+    let notes: FileNotes
+    /// What the last server noted of files that nobody has asked for yet, by node.
+    let inherited: Mutex<[UInt64: InheritedFile]>
     let fills = FillTable()
     let names = NameCache()
     let counters: Counters
@@ -41,8 +45,8 @@ package final class Datastore: Sendable {
     /// Opens the datastore of `options`.
     ///
     /// - Parameters:
-    ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
-    ///     makes one.
+    ///   - framesDescriptor: a memfd for the RAM tier, which grows as needed; what an earlier
+    ///     server has cached in it is taken over, and that server must have ended. Nil makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
     /// - Throws: what opening the backing folder or mapping the frames answers.
     package init(
@@ -57,17 +61,27 @@ package final class Datastore: Sendable {
                     + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        var left: [UInt64: InheritedFile] = [:]
         let tier = try MemoryTier(
-            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey
+        ) { memory in
+            for (place, note) in FileNotes(memory: memory).takeOver() {
+                left[note.node.rawValue] = InheritedFile(place: place, note: note)
+            }
+            return Set(left.values.map { CacheID(rawValue: $0.note.map) })
+        }
+        let notes = FileNotes(memory: tier.notes)
+        _ = notes.takeOver()
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
-            let map = inode.removeBlockMap()
-            if map != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: map)) }
+            Self.dropMap(of: inode, tier, notes)
         }
         self.backing = backing
         self.identity = identity
         self.tier = tier
+        self.notes = notes
+        inherited = Mutex(left)
         self.inodes = inodes
         self.root = inodes.findOrInsert(.root) { root }
         counters = counterWords.map { Counters(shared: $0) } ?? Counters()

@@ -21,6 +21,13 @@ package final class SharedMemory: @unchecked Sendable {
         return raw
     }
 
+    /// Makes a memfd at least so large; what is added takes no memory before it is touched.
+    package static func extend(_ descriptor: Int32, to size: Int) throws(Errno) {
+        var status = stat()
+        try call { fstat(descriptor, &status) }
+        if Int(status.st_size) < size { try call { ftruncate(descriptor, size) } }
+    }
+
     /// Maps the whole of an open memfd, which stays the caller's. `populated` touches every page
     /// at once; the pages are left out of core dumps.
     package init(descriptor: Int32, populated: Bool) throws(Errno) {
