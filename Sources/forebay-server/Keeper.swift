@@ -43,8 +43,7 @@ struct Keeper {
         }
     }
 
-    private func keep(_ given: KeptDescriptors) throws(Refusal) -> Int32 {
-        var kept = given
+    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
         let slots: RequestSlots
         do throws(Errno) {
             slots = try RequestSlots(descriptor: kept.slots, populated: false)
@@ -60,7 +59,6 @@ struct Keeper {
         while true {
             slots.lastBeat = 0
             slots.handedOverAt = 0
-            fitFrames(&kept, slots)
             let end = serve(slots, kept, life, pump)
             if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
@@ -70,7 +68,7 @@ struct Keeper {
                 }
                 return 1
             }
-            note(end, &life, slots, &kept, pump)
+            note(end, &life, slots, kept, pump)
             pump.turn()
             if end == .exit(ServerExit.handOverToInstalled.rawValue) {
                 becomeInstalled(kept, life)

@@ -52,7 +52,7 @@ final class Orders: ServerOrders {
             datastore.setTimeouts(
                 attributes: after.attributeTimeout, backend: after.backendTimeout)
             SystemLog.notice("set \(changes.joined(separator: " "))")
-            // The keeper makes memory of the new size, which only a new server can use.
+            // A tier has one size all its life: a new server begins another, which is empty.
             return after.ram == before.ram ? OrderResult() : successor(.handOver)
         }
     }
