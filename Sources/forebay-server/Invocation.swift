@@ -5,9 +5,13 @@ import Syscalls
 
 /// The command line of this program, which `forebay` and the keeper write:
 ///
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N]
+///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N]
+///                    [--fuse-fd N --slots-fd N --frames-fd N --root-fd N]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS --fuse-fd N --slots-fd N --frames-fd N
 ///                    --root-fd N [--ready-fd N] [--died trap|other --died-at NANOSECONDS]
+///                    [--keeper-pid N]
+///
+/// A keeper that is given the four goes on with their mount instead of making one.
 ///
 /// On the ready descriptor goes one line: `ready`, or `error` and a text.
 struct Invocation {
@@ -23,6 +27,8 @@ struct Invocation {
     private(set) var slotsDescriptor: Int32 = -1
     private(set) var framesDescriptor: Int32 = -1
     private(set) var rootDescriptor: Int32 = -1
+    private(set) var lockDescriptor: Int32?
+    private(set) var keeperPid: pid_t?
     private(set) var predecessor = Predecessor.none
     private(set) var diedAt: UInt64 = 0
 
@@ -41,11 +47,15 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-        let needed = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
-        if role == .serve, needed.contains(where: { $0 < 0 }) {
-            throw .usage("forebay-server serve", "lacks a descriptor")
+        let kept = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
+        let isNew = role == .keep && kept.allSatisfy { $0 < 0 }
+        guard isNew || kept.allSatisfy({ $0 >= 0 }) else {
+            throw .usage("forebay-server \(role)", "lacks a descriptor")
         }
     }
+
+    /// A keeper before this one has mounted already.
+    var isAdopted: Bool { role == .keep && fuseDescriptor >= 0 }
 
     private mutating func set(_ key: String, _ value: String) throws(Refusal) {
         switch key {
@@ -54,6 +64,8 @@ struct Invocation {
         case "--slots-fd": slotsDescriptor = try Self.descriptor(key, value)
         case "--frames-fd": framesDescriptor = try Self.descriptor(key, value)
         case "--root-fd": rootDescriptor = try Self.descriptor(key, value)
+        case "--lock-fd": lockDescriptor = try Self.descriptor(key, value)
+        case "--keeper-pid": keeperPid = pid_t(value)
         case "--died": predecessor = value == "trap" ? .trap : .other
         case "--died-at": diedAt = UInt64(value) ?? 0
         default: throw .usage(key, "is not known")

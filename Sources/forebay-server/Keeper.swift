@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -25,11 +26,17 @@ struct Keeper {
         for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
         setsid()
         chdir("/")
+        Residency.secure()
         do throws(Refusal) {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
-            let kept = try KeptDescriptors.make(invocation.options, mount: mount)
+            defer { ServiceManager.forgetStored() }
+            let kept =
+                invocation.isAdopted
+                ? KeptDescriptors(adopting: invocation)
+                : try KeptDescriptors.make(invocation.options, mount: mount)
+            kept.store(lock: invocation.lockDescriptor)
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -50,6 +57,7 @@ struct Keeper {
         }
         Events.install { slots.raise($0) }
         var life = Life()
+        if invocation.isAdopted { life.continues(since: slots.lastBeat) }
         while true {
             slots.lastBeat = 0
             let end = serve(slots, kept, &life)
@@ -72,7 +80,7 @@ struct Keeper {
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
         let later = slots.laterOptions
         if !later.isEmpty { arguments += ["-o", later] }
-        arguments += KeptDescriptors.arguments
+        arguments += KeptDescriptors.arguments + KeptDescriptors.bond
         var descriptors = kept.all
         if let ready = invocation.readyDescriptor, !slots.hasServed {
             arguments += ["--ready-fd", "\(3 + descriptors.count)"]
@@ -100,6 +108,13 @@ struct Life {
     private(set) var diedAt: UInt64 = 0
     /// Milliseconds to wait before the next start.
     private(set) var delay: UInt64 = 0
+
+    /// Another keeper had the mount before, and its server has died with it; `time` is the server's
+    /// last sign of life.
+    mutating func continues(since time: UInt64) {
+        cause = "other"
+        diedAt = time
+    }
 
     /// Signals by which a process ends itself, one request perhaps being the reason.
     static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]

@@ -40,6 +40,21 @@ struct KeptDescriptors {
         }
     }
 
+    /// Those that an earlier keeper of the same mount left, under the same numbers.
+    init(adopting invocation: Invocation) {
+        self.init(
+            fuse: invocation.fuseDescriptor, slots: invocation.slotsDescriptor,
+            frames: invocation.framesDescriptor, root: invocation.rootDescriptor)
+        for descriptor in all { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    }
+
+    private init(fuse: Int32, slots: Int32, frames: Int32, root: Int32) {
+        self.fuse = fuse
+        self.slots = slots
+        self.frames = frames
+        self.root = root
+    }
+
     /// Moves a descriptor out of the numbers that a server's are given.
     static func raise(_ descriptor: Int32) -> Int32 {
         let raised = CLinux_dup_above(descriptor, lowest)

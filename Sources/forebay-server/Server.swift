@@ -17,6 +17,7 @@ struct Server {
     func run() -> Int32 {
         for number in [SIGINT, SIGHUP] { signal(number, SIG_IGN) }
         Self.raiseLimits()
+        if let keeper = invocation.keeperPid { Self.dieWith(keeper) }
         do throws(Errno) {
             try serve()
             return 0
@@ -69,6 +70,13 @@ struct Server {
             guard invocation.predecessor != .none else { throw error }
             return nil
         }
+    }
+
+    /// Ends this process with its keeper: the next one starts a server of its own, and two must
+    /// not answer the same requests.
+    private static func dieWith(_ keeper: pid_t) {
+        CLinux_signal_at_parents_death(SIGKILL)
+        if getppid() != keeper { _exit(1) }
     }
 
     /// The mount is gone and nobody waits for an answer any more: a datastore that hangs must not

@@ -71,6 +71,7 @@ struct ServerProcess: ~Copyable {
             var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { return reap() }
             let beat = slots.lastBeat
+            ServiceReport.beat(isServing: beat != 0 && slots.hasServed)
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
             let limit = beat == 0 ? Limits.serverStart * 1000 : Limits.serverSilence
