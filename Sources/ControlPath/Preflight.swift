@@ -58,8 +58,12 @@ package struct Preflight: Sendable {
     let options: MountOptions
     let table: MountTable
     let runFolder: RunFolder
+<<<<<<< HEAD
     /// Folders that must be mounts, or what lies below them is not the datastore.
     let expectedMounts: [String]
+=======
+    let files: SystemFiles
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
 
     /// Milliseconds that the datastore may take to answer one question.
     static let patience: UInt64 = 5000
@@ -68,12 +72,17 @@ package struct Preflight: Sendable {
     /// `expectedMounts` are those of fstab(5) unless given.
     package init(
         options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder(),
+<<<<<<< HEAD
         expectedMounts: [String]? = nil
+=======
+        files: SystemFiles = SystemFiles()
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
     ) {
         self.options = options
         self.expectedMounts = expectedMounts ?? ExpectedMounts.above(options.backing)
         self.table = table
         self.runFolder = runFolder
+        self.files = files
     }
 
     /// What a mount cannot do without, the most telling first. Stops at the first that fails.
@@ -104,15 +113,27 @@ package struct Preflight: Sendable {
         checks.append(backingMounted())
         let reachable = backing()
         checks.append(reachable)
-        if reachable.result != .fail {
-            checks += [access(), handles(), backingOptions(), nestedMounts()]
-        }
+        if reachable.result != .fail { checks += [access(), handles(), nestedMounts()] }
+        checks += backingMount()
         let place = mountpoint()
         checks.append(place)
         if place.result != .fail { checks += [apart(), mountpointInUse(), mountpointEmpty()] }
-        return checks + [
+        checks += [
             nameInUse(), statePlace(), stateDisk(), memory(), lockedMemory(), openFiles(),
             kernel(), requestTimeout(),
+        ]
+        return checks + services()
+    }
+
+    /// How the datastore is mounted; asks it nothing.
+    package func backingMount() -> [PreflightCheck] {
+        [backingOptions(), backingConnections(), backingAtBoot()]
+    }
+
+    /// What serves the mount to hypervisors and brings it back after a restart.
+    package func services() -> [PreflightCheck] {
+        exports() + [
+            neighbours(), serverThreads(), serverVersions(), serverGrace(), mountAtBoot(), alerts(),
         ]
     }
 }

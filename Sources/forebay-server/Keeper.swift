@@ -13,7 +13,7 @@ import Syscalls
 /// unmount` calls, and at shutdown by the system's own unmounting. The server then finds the mount
 /// gone and exits with 0, and the keeper with it.
 struct Keeper {
-    private let invocation: Invocation
+    let invocation: Invocation
     private let mount: KernelMount
 
     init(_ invocation: Invocation) {
@@ -31,12 +31,18 @@ struct Keeper {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
+<<<<<<< HEAD
             defer { ServiceManager.forgetStored() }
+=======
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
             let kept =
                 invocation.isAdopted
                 ? KeptDescriptors(adopting: invocation)
                 : try KeptDescriptors.make(invocation.options, mount: mount)
+<<<<<<< HEAD
             kept.store(lock: invocation.lockDescriptor)
+=======
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -47,7 +53,8 @@ struct Keeper {
         }
     }
 
-    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
+    private func keep(_ given: KeptDescriptors) throws(Refusal) -> Int32 {
+        var kept = given
         let slots: RequestSlots
         do throws(Errno) {
             slots = try RequestSlots(descriptor: kept.slots, populated: false)
@@ -56,25 +63,38 @@ struct Keeper {
             throw Refusal("memory of the mount", "\(error)")
         }
         Events.install { slots.raise($0) }
+        let pump = EventPump(slots: slots, name: invocation.options.name)
+        defer { pump.turn() }
         var life = Life()
+<<<<<<< HEAD
         if invocation.isAdopted { life.continues(since: slots.lastBeat) }
+=======
+        resume(&life, slots)
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
         while true {
             slots.lastBeat = 0
-            let end = serve(slots, kept, &life)
-            if end == .exit(0) { return 0 }
+            slots.handedOverAt = 0
+            fitFrames(&kept, slots)
+            let end = serve(slots, kept, life, pump)
+            if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
                 mount.remove()
-                if end != .exit(1) { invocation.report("error the server ended: \(end)") }
+                if end != .exit(ServerExit.cannotServe.rawValue) {
+                    invocation.report("error the server ended: \(end)")
+                }
                 return 1
             }
-            SystemLog.warning("the server ended (\(end)); another one takes over")
-            life.note(end, hadServed: slots.lastBeat != 0)
+            note(end, &life, slots, &kept, pump)
+            pump.turn()
+            if end == .exit(ServerExit.handOverToInstalled.rawValue) {
+                becomeInstalled(kept, life)
+            }
             sleep(milliseconds: life.delay)
         }
     }
 
     private func serve(
-        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: inout Life
+        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: Life, _ pump: EventPump
     ) -> ServerProcess.End {
         let options = invocation.options
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
@@ -86,20 +106,21 @@ struct Keeper {
             arguments += ["--ready-fd", "\(3 + descriptors.count)"]
             descriptors.append(KeptDescriptors.raise(ready))
         }
-        if let cause = life.cause {
-            arguments += ["--died", cause, "--died-at", String(life.diedAt)]
-        }
+        arguments += life.arguments
         ServerProcess.reapEarlier()
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
             if descriptors.count > kept.all.count { close(descriptors[kept.all.count]) }
-            return process.wait(slots: slots, device: kept.fuse)
+            return process.wait(slots: slots, device: kept.fuse, pump: pump) {
+                bypassIsOver(life, slots)
+            }
         } catch {
             SystemLog.error("a server could not be started: \(error)")
             return .exit(2)
         }
     }
 }
+<<<<<<< HEAD
 
 /// How servers lived so far: what the next one is told, and when it starts.
 struct Life {
@@ -137,3 +158,5 @@ struct Life {
         }
     }
 }
+=======
+>>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
