@@ -58,12 +58,9 @@ package struct Preflight: Sendable {
     let options: MountOptions
     let table: MountTable
     let runFolder: RunFolder
-<<<<<<< HEAD
     /// Folders that must be mounts, or what lies below them is not the datastore.
     let expectedMounts: [String]
-=======
     let files: SystemFiles
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
 
     /// Milliseconds that the datastore may take to answer one question.
     static let patience: UInt64 = 5000
@@ -72,11 +69,7 @@ package struct Preflight: Sendable {
     /// `expectedMounts` are those of fstab(5) unless given.
     package init(
         options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder(),
-<<<<<<< HEAD
-        expectedMounts: [String]? = nil
-=======
-        files: SystemFiles = SystemFiles()
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
+        expectedMounts: [String]? = nil, files: SystemFiles = SystemFiles()
     ) {
         self.options = options
         self.expectedMounts = expectedMounts ?? ExpectedMounts.above(options.backing)

@@ -40,15 +40,12 @@ package struct RunFolder: Sendable {
     package func socket(_ name: String) -> String { "\(path)/\(name).sock" }
     /// The lock file of a mount.
     package func lock(_ name: String) -> String { "\(path)/\(name).lock" }
-<<<<<<< HEAD
     /// The configuration of a mount that the service is asked for and that has no file in /etc.
     package func configuration(_ name: String) -> String { "\(path)/\(name).toml" }
-=======
     /// What deliveries of alerts remember of earlier ones.
     package func alerts(_ name: String) -> String { "\(path)/\(name).alerts" }
     /// A template of mkdtemp(3) for a folder with secrets that a delivery of an alert uses.
     package func scratch(_ name: String) -> String { "\(path)/\(name).scratch-XXXXXX" }
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
 
     /// Takes a name: the descriptor is locked for as long as it or a copy in a child is open.
     /// Makes the folder when it is missing. Throws EWOULDBLOCK when the name is in use.
@@ -77,12 +74,7 @@ package struct RunFolder: Sendable {
     package func remove(_ name: String) -> Bool {
         if let file = try? Descriptor(path: lock(name), flags: O_RDWR) {
             guard flock(file.raw, LOCK_EX | LOCK_NB) == 0 else { return false }
-<<<<<<< HEAD
-            unlink(socket(name))
-            unlink(configuration(name))
-=======
             removeUnlocked(name)
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
             if isCurrent(file.raw, name) { unlink(lock(name)) }
         } else {
             removeUnlocked(name)
@@ -92,6 +84,7 @@ package struct RunFolder: Sendable {
 
     private func removeUnlocked(_ name: String) {
         unlink(socket(name))
+        unlink(configuration(name))
         unlink(alerts(name))
         // Left by a delivery that was killed.
         for folder in TextFile.names(in: path) where folder.hasPrefix("\(name).scratch-") {

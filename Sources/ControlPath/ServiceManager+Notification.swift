@@ -49,11 +49,16 @@ extension ServiceManager {
         notify("FDSTORE=1\nFDNAME=\(name.rawValue)\nFDPOLL=0\n", descriptors: [descriptor])
     }
 
+    /// Makes the manager close the one of this name.
+    package static func forgetStored(_ name: KeptName) {
+        notify("FDSTOREREMOVE=1\nFDNAME=\(name.rawValue)\n")
+    }
+
     /// Makes the manager close what it keeps, and returns when it has: whoever closes last may
     /// have to free gigabytes, and that must not be the manager of the whole machine.
     package static func forgetStored() {
         guard isMainProcess else { return }
-        for name in KeptName.allCases { notify("FDSTOREREMOVE=1\nFDNAME=\(name.rawValue)\n") }
+        for name in KeptName.allCases { forgetStored(name) }
         awaitManager(milliseconds: 5000)
     }
 

@@ -5,19 +5,10 @@ import Syscalls
 
 /// The command line of this program, which `forebay` and the keeper write:
 ///
-<<<<<<< HEAD
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N]
-///                    [--fuse-fd N --slots-fd N --frames-fd N --root-fd N]
-///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS --fuse-fd N --slots-fd N --frames-fd N
-///                    --root-fd N [--ready-fd N] [--died trap|other --died-at NANOSECONDS]
-///                    [--keeper-pid N]
-///
-/// A keeper that is given the four goes on with their mount instead of making one.
-=======
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [KEPT] [DIED]
+///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N] [KEPT] [DIED]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS KEPT [--ready-fd N] [DIED]
+///                    [--keeper-pid N]
 ///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N --frames-fd N
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
 ///
 ///     KEPT  --fuse-fd N --slots-fd N --frames-fd N --root-fd N
 ///     DIED  --died trap|other|handover --died-at NANOSECONDS
@@ -57,13 +48,6 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-<<<<<<< HEAD
-        let kept = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
-        let isNew = role == .keep && kept.allSatisfy { $0 < 0 }
-        guard isNew || kept.allSatisfy({ $0 >= 0 }) else {
-            throw .usage("forebay-server \(role)", "lacks a descriptor")
-        }
-=======
         let shared = [slotsDescriptor, framesDescriptor]
         let all = shared + [fuseDescriptor, rootDescriptor]
         let isComplete =
@@ -73,7 +57,6 @@ struct Invocation {
             case .probe: shared.allSatisfy { $0 >= 0 }
             }
         guard isComplete else { throw .usage("forebay-server \(role)", "lacks a descriptor") }
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
     }
 
     /// A keeper before this one has mounted already.
@@ -86,13 +69,9 @@ struct Invocation {
         case "--slots-fd": slotsDescriptor = try Self.descriptor(key, value)
         case "--frames-fd": framesDescriptor = try Self.descriptor(key, value)
         case "--root-fd": rootDescriptor = try Self.descriptor(key, value)
-<<<<<<< HEAD
         case "--lock-fd": lockDescriptor = try Self.descriptor(key, value)
         case "--keeper-pid": keeperPid = pid_t(value)
-        case "--died": predecessor = value == "trap" ? .trap : .other
-=======
         case "--died": predecessor = Life.Cause(rawValue: value)?.predecessor ?? .other
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
         case "--died-at": diedAt = UInt64(value) ?? 0
         default: throw .usage(key, "is not known")
         }

@@ -31,18 +31,12 @@ struct Keeper {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
-<<<<<<< HEAD
             defer { ServiceManager.forgetStored() }
-=======
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
             let kept =
                 invocation.isAdopted
                 ? KeptDescriptors(adopting: invocation)
                 : try KeptDescriptors.make(invocation.options, mount: mount)
-<<<<<<< HEAD
             kept.store(lock: invocation.lockDescriptor)
-=======
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -66,11 +60,7 @@ struct Keeper {
         let pump = EventPump(slots: slots, name: invocation.options.name)
         defer { pump.turn() }
         var life = Life()
-<<<<<<< HEAD
-        if invocation.isAdopted { life.continues(since: slots.lastBeat) }
-=======
         resume(&life, slots)
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
         while true {
             slots.lastBeat = 0
             slots.handedOverAt = 0
@@ -120,43 +110,3 @@ struct Keeper {
         }
     }
 }
-<<<<<<< HEAD
-
-/// How servers lived so far: what the next one is told, and when it starts.
-struct Life {
-    /// Why the last one ended: `trap` or `other`; nil before the first end.
-    private(set) var cause: String?
-    private(set) var diedAt: UInt64 = 0
-    /// Milliseconds to wait before the next start.
-    private(set) var delay: UInt64 = 0
-
-    /// Another keeper had the mount before, and its server has died with it; `time` is the server's
-    /// last sign of life.
-    mutating func continues(since time: UInt64) {
-        cause = "other"
-        diedAt = time
-    }
-
-    /// Signals by which a process ends itself, one request perhaps being the reason.
-    static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]
-
-    /// A server that had served and was killed from outside has a successor at once. Otherwise the
-    /// next start would probably end as the last one, so each waits longer, up to five seconds.
-    mutating func note(_ end: ServerProcess.End, hadServed: Bool) {
-        var isTrap = false
-        if case .signal(let number) = end { isTrap = Self.traps.contains(number) }
-        cause = isTrap ? "trap" : "other"
-        let now = monotonicNanoseconds()
-        let sinceLast = now &- diedAt
-        diedAt = now
-        if hadServed, !isTrap || sinceLast > .seconds(30) {
-            delay = 0
-        } else if delay == 0, hadServed {
-            delay = 100
-        } else {
-            delay = min(max(100, delay * 2), 5000)
-        }
-    }
-}
-=======
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231

@@ -45,11 +45,7 @@ struct KeptDescriptors {
         self.init(
             fuse: invocation.fuseDescriptor, slots: invocation.slotsDescriptor,
             frames: invocation.framesDescriptor, root: invocation.rootDescriptor)
-<<<<<<< HEAD
-        for descriptor in all { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-=======
         staysOpen(false)
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
     }
 
     private init(fuse: Int32, slots: Int32, frames: Int32, root: Int32) {
@@ -59,8 +55,6 @@ struct KeptDescriptors {
         self.root = root
     }
 
-<<<<<<< HEAD
-=======
     /// Whether a program that this process becomes has them too.
     func staysOpen(_ isOpen: Bool) {
         for descriptor in all { _ = fcntl(descriptor, F_SETFD, isOpen ? 0 : FD_CLOEXEC) }
@@ -71,12 +65,12 @@ struct KeptDescriptors {
         let fresh = Self.raise(try SharedMemory.create(name: "forebay-frames", size: size))
         close(frames)
         frames = fresh
+        storeFrames()
     }
 
     /// Bytes of the RAM tier's memory; nil when that cannot be asked for.
     var framesSize: Int? { try? SharedMemory.size(of: frames) }
 
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
     /// Moves a descriptor out of the numbers that a server's are given.
     static func raise(_ descriptor: Int32) -> Int32 {
         let raised = CLinux_dup_above(descriptor, lowest)

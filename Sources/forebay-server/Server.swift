@@ -95,7 +95,6 @@ struct Server {
         }
     }
 
-<<<<<<< HEAD
     /// Ends this process with its keeper: the next one starts a server of its own, and two must
     /// not answer the same requests.
     private static func dieWith(_ keeper: pid_t) {
@@ -103,14 +102,9 @@ struct Server {
         if getppid() != keeper { _exit(1) }
     }
 
-    /// The mount is gone and nobody waits for an answer any more: a datastore that hangs must not
-    /// keep the process for ever.
-    private static func exitAnyway(after seconds: UInt64) {
-=======
     /// Nobody waits for an answer of this server any more: a datastore or a disk that hangs must
     /// not keep the process for ever.
     private static func exitAnyway(after seconds: UInt64, status: ServerExit) {
->>>>>>> 6fb29c2ea54ea3f0b7d60f592d27056df9516231
         let thread = try? Thread(name: "exit") {
             sleep(milliseconds: seconds * 1000)
             SystemLog.warning("the datastore did not answer to the end")
