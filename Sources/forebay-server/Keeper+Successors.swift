@@ -7,7 +7,13 @@ import Syscalls
 extension Keeper {
     /// Takes over how things stood with an earlier keeper of this mount.
     func resume(_ life: inout Life, _ slots: RequestSlots) {
-        if invocation.isAdopted { life.noteHandOver(since: invocation.diedAt) }
+        if invocation.isAdopted {
+            if invocation.diedAt > 0 {
+                life.noteHandOver(since: invocation.diedAt)
+            } else {
+                life.noteLoss(since: slots.lastBeat)
+            }
+        }
         if slots.bypass == .automatic { life.beginBypass(at: monotonicNanoseconds()) }
     }
 
@@ -61,6 +67,7 @@ extension Keeper {
         let options = invocation.options
         var arguments = ["keep", options.backing, options.mountpoint, "-o", options.optionText]
         arguments += kept.ownArguments + life.arguments
+        if let lock = invocation.lockDescriptor { arguments += ["--lock-fd", "\(lock)"] }
         do throws(Refusal) {
             let program = try InstalledProgram.path()
             var words = ([program] + arguments).map { strdup($0) }

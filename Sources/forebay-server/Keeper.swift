@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -25,14 +26,17 @@ struct Keeper {
         for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
         setsid()
         chdir("/")
+        Residency.secure()
         do throws(Refusal) {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
+            defer { ServiceManager.forgetStored() }
             let kept =
                 invocation.isAdopted
                 ? KeptDescriptors(adopting: invocation)
                 : try KeptDescriptors.make(invocation.options, mount: mount)
+            kept.store(lock: invocation.lockDescriptor)
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -84,7 +88,7 @@ struct Keeper {
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
         let later = slots.laterOptions
         if !later.isEmpty { arguments += ["-o", later] }
-        arguments += KeptDescriptors.arguments
+        arguments += KeptDescriptors.arguments + KeptDescriptors.bond
         var descriptors = kept.all
         if let ready = invocation.readyDescriptor, !slots.hasServed {
             arguments += ["--ready-fd", "\(3 + descriptors.count)"]

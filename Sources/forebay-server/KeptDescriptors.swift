@@ -12,7 +12,7 @@ struct KeptDescriptors {
     /// Memory of the request slots.
     let slots: Int32
     /// Memory of the RAM tier.
-    private(set) let frames: Int32
+    let frames: Int32
     /// The folder of the datastore: to open it anew would ask a datastore that may hang.
     let root: Int32
 

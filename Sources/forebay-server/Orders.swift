@@ -77,8 +77,7 @@ final class Orders: ServerOrders {
     func upgrade() throws(Refusal) -> OrderResult {
         let program = try InstalledProgram.path()
         let version = try Probe.ask(
-            program, options: options.value, slots: invocation.slotsDescriptor,
-            frames: invocation.framesDescriptor)
+            program, options: options.value, slots: invocation.slotsDescriptor)
         Events.raise(
             .server, .notice, "version \(Version.text) hands over to version \(version)")
         return successor(

@@ -60,7 +60,9 @@ struct PreflightCommand: Command {
 
     func execute() throws(Refusal) {
         let request = try MountRequest(backing: backing, mountpoint: mountpoint, options: options)
-        let checks = Preflight(options: request.options).all()
+        let checks = Preflight(
+            options: request.options, expectedMounts: request.expectedMounts
+        ).all()
         let failed = checks.filter { $0.result == .fail }
         if json {
             var writer = JSONWriter()
