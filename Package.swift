@@ -134,6 +134,10 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "ServerTests",
+            dependencies: ["forebay-server", "FuseServer", "Policy", "Syscalls"],
+            swiftSettings: strict),
+        .testTarget(
             name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
             swiftSettings: strict),
         .testTarget(
