@@ -19,7 +19,8 @@ package struct PreflightCheck: Equatable, Sendable {
     package let mend: String
 
     /// A requirement that is met.
-    package static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck {
+    package static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck
+    {
         PreflightCheck(name: name, result: .pass, subject: subject, reason: reason, mend: "")
     }
 
