@@ -7,7 +7,9 @@ import Syscalls
 extension Keeper {
     /// Takes over how things stood with an earlier keeper of this mount.
     func resume(_ life: inout Life, _ slots: RequestSlots) {
-        if invocation.isAdopted { life.noteHandOver(since: invocation.diedAt) }
+        if invocation.isAdopted, invocation.predecessor == .handedOver {
+            life.noteHandOver(since: invocation.diedAt)
+        }
         if slots.bypass == .automatic { life.beginBypass(at: monotonicNanoseconds()) }
     }
 
