@@ -8,7 +8,7 @@ extension Keeper {
     /// Takes over how things stood with an earlier keeper of this mount.
     func resume(_ life: inout Life, _ slots: RequestSlots) {
         if invocation.isAdopted {
-            if invocation.diedAt > 0 {
+            if invocation.predecessor == .handedOver {
                 life.noteHandOver(since: invocation.diedAt)
             } else {
                 life.noteLoss(since: slots.lastBeat)
