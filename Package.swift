@@ -85,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath", "Alerts",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
+                "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -133,10 +134,17 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "ServerTests",
+            dependencies: ["forebay-server", "FuseServer", "Policy", "Syscalls"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
+            swiftSettings: strict),
+        .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "Syscalls", "TestSupport", "forebay", "forebay-server",
-                "test-datastore",
+                "CLinux", "CPosix", "FuseServer", "Syscalls", "TestSupport", "forebay",
+                "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),

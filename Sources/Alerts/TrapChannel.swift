@@ -11,7 +11,8 @@ struct TrapChannel: AlertChannel {
     private let program: String
     /// Arguments that say to whom and how.
     private let addressing: [String]
-    private let isUserBased: Bool
+    /// The receiver judges messages by the clock of this machine's engine.
+    private let hasClock: Bool
     /// The lines of an snmp.conf(5).
     private let secrets: [String]
 
@@ -21,7 +22,6 @@ struct TrapChannel: AlertChannel {
     init(_ section: inout ConfigurationSection) throws(Refusal) {
         program = try section.path("program") ?? Self.standardProgram
         let version = try section.word("version", of: ["2c", "3"], else: "2c")
-        isUserBased = version == "3"
         let receiver = try section.needed("receiver")
         guard receiver.utf8.first != UInt8(ascii: "-"), !receiver.contains(" ") else {
             throw section.refusal("receiver", "'\(receiver)' is no name or address of a host")
@@ -32,6 +32,7 @@ struct TrapChannel: AlertChannel {
         let host = receiver.contains(":") ? "udp6:[\(receiver)]" : "udp:\(receiver)"
         var arguments = ["-v", version, "-m", "", "-r", "2", "-t", "2"]
         if isInform { arguments.append("-Ci") }
+        hasClock = version == "3" && !isInform
         if version == "2c" {
             guard let community = try section.secret("community_file") else {
                 throw section.refusal("community_file", "is missing")
@@ -104,7 +105,7 @@ struct TrapChannel: AlertChannel {
         // The receiver takes each message of an engine for a replay that is older than the one
         // before: time must not begin anew with each process, nor with each start of the machine.
         let clock =
-            isUserBased ? ["-Z", "\(1 + alert.time >> 30),\(alert.time & (1 << 30 - 1))"] : []
+            hasClock ? ["-Z", "\(1 + alert.time >> 30),\(alert.time & (1 << 30 - 1))"] : []
         let environment = [
             "PATH=/usr/bin:/bin", "SNMPCONFPATH=\(folder.path)", "MIBS=",
             "SNMP_PERSISTENT_DIR=\(folder.path)",

@@ -66,7 +66,7 @@ extension Datastore {
         let file = try file(inode, .path)
         var attributes = Attributes()
         let flags = CLinux_AT_EMPTY_PATH | (forced ? CLinux_AT_STATX_FORCE_SYNC : 0)
-        try backing.ask { () throws(Errno) in
+        try backing.ask(forced ? .metadata : .other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", flags, &attributes) }
         }
         if attributes.links == 0, inode.state.withLock({ $0.orphan == nil }) {

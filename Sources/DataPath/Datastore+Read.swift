@@ -236,7 +236,7 @@ extension Datastore {
     ) throws(Errno) -> Int {
         var done = 0
         while done < length {
-            let read = try backing.ask { () throws(Errno) in
+            let read = try backing.ask(.read) { () throws(Errno) in
                 try call {
                     CLinux_pread(
                         file.descriptor, place + done, length - done,

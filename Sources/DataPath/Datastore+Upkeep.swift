@@ -24,6 +24,12 @@ extension Datastore {
             }
             withExtendedLifetime(files) {}
         }
+        try background("probe") { datastore in
+            if datastore.mayProbe.load(ordering: .relaxed), datastore.backing.health.takeProbe() {
+                datastore.backing.probe()
+            }
+            sleep(milliseconds: Limits.monitorInterval)
+        }
         try background("coherence") { datastore in
             let timeout = datastore.settings.attributeTimeout
             sleep(milliseconds: UInt64(max(0.1, min(timeout / 2, 5)) * 1000))

@@ -34,6 +34,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// What can be changed while the datastore serves.
     let settings: Settings
+    /// Tests that pretend a silence let nobody look whether there is one.
+    let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.
@@ -117,10 +119,12 @@ package final class Datastore: Sendable {
     }
 
     /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
-    /// is away, so that waiting requests do not use up the threads that serve cached data.
+    /// is away or calls on it are stuck, so that waiting requests do not use up the threads that
+    /// serve cached data.
     package func waitLimit() -> UInt64 {
         let limit = UInt64(settings.backendTimeout * 1e9)
-        return backing.health.isAway ? min(limit, .seconds(1)) : limit
+        let health = backing.health
+        return health.isAway || health.isStalled ? min(limit, Limits.patience) : limit
     }
 
     /// True while the datastore answers nothing; to be asked a few times a second.

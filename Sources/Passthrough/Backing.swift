@@ -33,7 +33,7 @@ package final class Backing: Sendable {
         isNetwork = known.isNetwork
         isReadOnly = known.isReadOnly
         mount = known.mount
-        health = Health(silentSince: known.silentSince)
+        health = Health(past: known.health)
     }
 
     private static func learn(_ root: Int32) throws(Errno) -> BackingRecord {
@@ -64,8 +64,7 @@ package final class Backing: Sendable {
         var record = BackingRecord(
             rootHandle: rootHandle, hasHandles: hasHandles, isNetwork: isNetwork,
             isReadOnly: isReadOnly, mount: mount)
-        record.silentSince = health.silentSince
-        record.isAway = health.isAway
+        record.health = health.past
         return record
     }
 
@@ -74,14 +73,38 @@ package final class Backing: Sendable {
         0x6969, 0xfe53_4d42, 0xff53_4d42, 0x00c3_6400, 0x0102_1997,
     ]
 
-    /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead.
+    /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead,
+    /// ETIMEDOUT ("try later") when the datastore cannot be asked.
     @inline(__always)
     @discardableResult
-    package func ask<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+    package func ask<Result>(
+        _ kind: CallKind = .metadata, _ body: () throws(Errno) -> Result
+    ) throws(Errno) -> Result {
         guard WaitMode.mayWait else { throw .mustWait }
-        let index = health.begin()
-        defer { health.end(index) }
-        return try body()
+        let isCounted = health.isAway ? try health.enterWhileAway() : false
+        defer { if isCounted { health.leave() } }
+        let mark = health.begin(kind)
+        do throws(Errno) {
+            let result = try body()
+            health.end(mark)
+            return result
+        } catch {
+            health.end(mark, error)
+            throw error.meansNoAnswer ? .timedOut : error
+        }
+    }
+
+    /// Asks the datastore something cheap, to learn whether it answers.
+    package func probe() {
+        let mark = health.begin()
+        var attributes = Attributes()
+        do throws(Errno) {
+            let flags = CLinux_AT_EMPTY_PATH | CLinux_AT_STATX_FORCE_SYNC
+            try call { CLinux_statx(root.descriptor, "", flags, &attributes) }
+            health.end(mark)
+        } catch {
+            health.end(mark, error)
+        }
     }
 
     /// Opens a file by its handle. ESTALE when it is gone.
@@ -89,7 +112,7 @@ package final class Backing: Sendable {
         _ handle: FileHandle, _ access: Access, type: UInt32, errors: WritebackErrors?
     ) throws(Errno) -> BackingFile {
         let flags = Self.flags(access, type: type)
-        let raw = try ask { () throws(Errno) in
+        let raw = try ask(.other) { () throws(Errno) in
             try call {
                 CLinux_open_by_handle(
                     root.descriptor, handle.bytes, UInt32(handle.bytes.count), handle.type, flags)
@@ -113,7 +136,7 @@ package final class Backing: Sendable {
     package func identify(
         descriptor: Int32
     ) throws(Errno) -> (handle: FileHandle, attributes: Attributes) {
-        try ask { () throws(Errno) in
+        try ask(.other) { () throws(Errno) in
             var attributes = Attributes()
             try call { CLinux_statx(descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
             guard hasHandles else {

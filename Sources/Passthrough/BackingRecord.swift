@@ -16,10 +16,7 @@ package struct BackingRecord: Equatable, Sendable {
     package var attributes = Attributes()
     /// Sizes and free space as learnt last; all zero before.
     package var space = Space()
-    /// Monotonic time since when the datastore has answered nothing, 0 when it answers.
-    package var silentSince: UInt64 = 0
-    /// It had been declared away.
-    package var isAway = false
+    package var health = HealthPast()
 
     package init(
         rootHandle: FileHandle, hasHandles: Bool, isNetwork: Bool, isReadOnly: Bool, mount: Int32
@@ -78,22 +75,25 @@ package struct Space: Equatable, Sendable {
 
 // Numbers are little-endian, one after the other:
 //
-//   1  version    1 flags    1 bytes of the root's handle    4 mount    4 type of the handle
-//   8  silent since    8 × 8 space    40 + 24 + 32 + 16 attributes    handle
+//   1 version    1 flags    1 state of health    1 bytes of the root's handle    4 mount
+//   4 type of the handle    6 × 8 health    8 × 8 space    40 + 40 + 32 attributes    handle
 extension BackingRecord {
     private static let version: UInt8 = 1
 
-    /// The record as `init(bytes:)` reads it, at most 391 bytes.
+    /// The record as `init(bytes:)` reads it, at most 364 bytes.
     package var bytes: [UInt8] {
         var writer = RecordWriter()
         writer.add(Self.version)
         writer.add(
-            (hasHandles ? 1 : 0) | (isNetwork ? 2 : 0) | (isReadOnly ? 4 : 0)
-                | (isAway ? 8 : 0) as UInt8)
+            (hasHandles ? 1 : 0) | (isNetwork ? 2 : 0) | (isReadOnly ? 4 : 0) as UInt8)
+        writer.add(health.state.code)
         writer.add(UInt8(truncatingIfNeeded: rootHandle.bytes.count))
         writer.add(mount)
         writer.add(rootHandle.type)
-        writer.add(silentSince)
+        writer.add(health.silentSince)
+        writer.add(health.illSince)
+        writer.add(health.transitions)
+        for kind in 0..<3 { writer.add(health.usual[kind]) }
         for path in Self.spaceFields { writer.add(space[keyPath: path]) }
         for path in Self.wideFields { writer.add(attributes[keyPath: path]) }
         for path in Self.narrowFields { writer.add(attributes[keyPath: path]) }
@@ -106,9 +106,16 @@ extension BackingRecord {
     package init?(bytes: [UInt8]) {
         var reader = RecordReader(bytes)
         guard reader.next() == Self.version, let flags: UInt8 = reader.next(),
+            let code: UInt8 = reader.next(), let state = PartState(code: code),
             let length: UInt8 = reader.next(), let mount: Int32 = reader.next(),
-            let type: Int32 = reader.next(), let silentSince: UInt64 = reader.next()
+            let type: Int32 = reader.next()
         else { return nil }
+        var health = HealthPast()
+        health.state = state
+        health.silentSince = reader.next() ?? 0
+        health.illSince = reader.next() ?? 0
+        health.transitions = reader.next() ?? 0
+        for kind in 0..<3 { health.usual[kind] = reader.next() ?? 0 }
         var space = Space()
         var attributes = Attributes()
         for path in Self.spaceFields { space[keyPath: path] = reader.next() ?? 0 }
@@ -120,8 +127,7 @@ extension BackingRecord {
             rootHandle: FileHandle(type: type, bytes: Array(reader.left)),
             hasHandles: flags & 1 != 0, isNetwork: flags & 2 != 0, isReadOnly: flags & 4 != 0,
             mount: mount)
-        isAway = flags & 8 != 0
-        self.silentSince = silentSince
+        self.health = health
         self.space = space
         self.attributes = attributes
     }

@@ -217,4 +217,92 @@ package enum Limits {
 
     /// Receivers of mail.
     package static let alertReceivers = 32
+
+    /// Most bytes of tables for each cached block of the RAM tier: the published figure.
+    package static let tableBytesPerBlock: UInt64 = 64
+
+    /// Distinct contents that an estimate counts one by one, in tables of 100 MiB; of more, which
+    /// is beyond 16 GiB, it counts a share. The error of a share this large is below 1 %.
+    package static let estimateContents: UInt64 = 1 << 22
+
+    /// Files with several names that an estimate remembers, so that it reads each once; of more
+    /// it reads each name. About 50 bytes each.
+    package static let estimateLinks = 1 << 18
+
+    /// Folders inside one another that an estimate enters: each keeps two descriptors open.
+    package static let estimateDepth = 128
+
+    // MARK: - Health; times in nanoseconds
+
+    /// Without any answer for this long, what is in memory is answered from memory: far above what
+    /// a working filer takes, far below what a hypervisor waits.
+    package static let silentAfter: UInt64 = 1_000_000_000
+
+    /// Without any answer for this long a part is away: a filer that changes over to its partner
+    /// quickly is not, and requests that wait must not use up all of nfsd's threads.
+    package static let awayAfter: UInt64 = 5_000_000_000
+
+    /// Bad answers must last for this long: a burst of work is no sickness.
+    package static let degradedAfter: UInt64 = 5_000_000_000
+
+    /// And good ones for this long, so that a part at the limit does not come and go.
+    package static let healedAfter: UInt64 = 10_000_000_000
+
+    /// How long a part that was away must answer before it is healthy: with the looks and probes
+    /// in between less than two seconds.
+    package static let healthTrial: UInt64 = 1_000_000_000
+
+    /// The longest such trial, after relapses.
+    package static let longestHealthTrial: UInt64 = 30_000_000_000
+
+    /// Something that waits for this long has a probe sent after it: half of `silentAfter`, so that
+    /// one call that is stuck does not make a part silent.
+    package static let probeAfter: UInt64 = 500_000_000
+
+    /// The pause after the first probe; each doubles it.
+    package static let probePause: UInt64 = 250_000_000
+
+    /// The longest pause between probes: service is back within two seconds of the part.
+    package static let longestProbePause: UInt64 = 1_000_000_000
+
+    /// Answers of one kind are judged once there are so many …
+    package static let judgedAnswers: UInt64 = 16
+
+    /// … and at most so often …
+    package static let judgedWindow: UInt64 = 1_000_000_000
+
+    /// … or after this long with a quarter of them; fewer can only be good.
+    package static let longestJudgedWindow: UInt64 = 5_000_000_000
+
+    /// Medians that are never slow. What waits behind a disk, a busy network and a queue takes
+    /// tens of milliseconds; a guest feels a fifth of a second. Durable writes take longer.
+    package static let slowRead: UInt64 = 200_000_000
+    /// Likewise for operations on names and attributes.
+    package static let slowMetadata: UInt64 = 200_000_000
+    /// Likewise for writes.
+    package static let slowWrite: UInt64 = 500_000_000
+
+    /// So many times the usual median is unusual: load doubles or triples it on a sound day.
+    package static let slowFactor: UInt64 = 5
+
+    /// A median that is slow however usual it is: guests give up after 30 of these.
+    package static let slowAlways: UInt64 = 2_000_000_000
+
+    /// Windows before anything is called unusual.
+    package static let learningWindows: UInt64 = 10
+
+    /// The weight of a window in what is usual, as a divisor: minutes of steady work.
+    package static let usualWindows: UInt64 = 64
+
+    /// Failed calls in a window that make it bad, if they are a tenth of all: one damaged file has
+    /// its errors too.
+    package static let failedCalls: UInt64 = 5
+
+    /// Calls of one kind that are stuck for `awayAfter` and make it stalled: an eighth of the
+    /// threads that wait, so that the others still answer.
+    package static let stalledCalls = workerThreads / 8
+
+    /// Calls that may be under way while the datastore is away, beside the probe: they bring news
+    /// too, and each keeps a thread of a killed server from ending.
+    package static let callsWhileAway = 4
 }

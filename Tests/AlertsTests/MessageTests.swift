@@ -41,7 +41,7 @@ import Testing
     ])
     func textsStayInTheirLine(text: String) throws {
         let mail = MailMessage(alert(text), from: "f@b", to: ["a@b"]).text
-        let header = mail.prefix(upTo: try #require(mail.range(of: "\r\n\r\n")).lowerBound)
+        let header = mail.prefix(upTo: try #require(mail.firstRange(of: "\r\n\r\n")).lowerBound)
         let names = header.split(separator: "\r\n").filter { !$0.hasPrefix(" ") }
             .compactMap { $0.split(separator: ":").first }
         #expect(

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Passthrough
+import Policy
 import Syscalls
 import TestSupport
 import Testing
@@ -15,8 +16,11 @@ import Testing
         var status = statvfs()
         #expect(statvfs(folder.path, &status) == 0)
         record.space = Space(status)
-        record.silentSince = monotonicNanoseconds() - .seconds(30)
-        record.isAway = true
+        record.health.state = .away
+        record.health.silentSince = monotonicNanoseconds() - .seconds(30)
+        record.health.illSince = record.health.silentSince
+        record.health.transitions = 3
+        for kind in 0..<3 { record.health.usual[kind] = 1000 + UInt64(kind) }
         return record
     }
 
@@ -34,8 +38,7 @@ import Testing
         #expect(read.attributes.mode == record.attributes.mode)
         #expect(read.attributes.changed_seconds == record.attributes.changed_seconds)
         #expect(read.attributes.changed_nanoseconds == record.attributes.changed_nanoseconds)
-        #expect(read.silentSince == record.silentSince)
-        #expect(read.isAway)
+        #expect(read.health == record.health)
         #expect(read.bytes == record.bytes)
     }
 
@@ -70,6 +73,9 @@ import Testing
         #expect(backing.rootHandle == record.rootHandle)
         #expect(backing.hasHandles == record.hasHandles)
         #expect(backing.health.isAway)
-        #expect(throws: Errno.self) { try Backing(root: dup(ends[0]), record: nil) }
+        #expect(backing.health.isSilent)
+        #expect(backing.health.transitions == 3)
+        #expect(backing.record.health.usual[2] == 1002)
+        #expect(throws: Errno.self) { try Backing(root: -1, record: nil) }
     }
 }

@@ -109,11 +109,12 @@ package final class RequestSlots: @unchecked Sendable {
 
     /// Some request has come and has not been answered.
     package var hasRequests: Bool {
-        for index in 0..<format.count {
-            let state = slot(index).state
-            if state == .received || state == .applied { return true }
-        }
-        return false
+        (0..<format.count).contains { slot($0).holdsRequest }
+    }
+
+    /// How many have come and have not been answered.
+    package var requestsUnderWay: Int {
+        (0..<format.count).count { slot($0).holdsRequest }
     }
 
     /// A slot by its number, which must be below `format.count`.

@@ -35,6 +35,7 @@ package final class Session: @unchecked Sendable {
     let datastore: Datastore
     let pool: WorkerPool
     let invalidation = KernelInvalidation()
+    let repeats = RepeatGate()
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
     private let phase = Condition(Phase.serving)
@@ -100,7 +101,8 @@ package final class Session: @unchecked Sendable {
 
     /// A context for a thread that is about to run operations; `slot` is any slot.
     func makeContext(_ slot: Slot) -> RequestContext {
-        RequestContext(datastore: datastore, slots: slots, device: device, slot: slot)
+        RequestContext(
+            datastore: datastore, slots: slots, device: device, slot: slot, repeats: repeats)
     }
 
     // MARK: - Life

@@ -21,6 +21,7 @@ extension Session {
                 Replies.fail(slot, .timedOut, device: device)
             }
         }
+        FailPoint.resent.reach(0)
         for slot in all {
             guard let length = repeatableLength(slot) else { continue }
             guard seen.insert(slot.unique).inserted else { continue }
@@ -33,6 +34,8 @@ extension Session {
         }
         for slot in all where !isKept[slot.index] { slots.release(slot) }
         let left = all.filter { isKept[$0.index] }.map { compact($0) }
+        repeats.await(left.filter { $0.operation.changesNames && !$0.preimage.isEmpty })
+        FailPoint.readied.reach(0)
         if !left.isEmpty { SystemLog.notice("\(left.count) requests of the last server go on") }
         return left
     }
