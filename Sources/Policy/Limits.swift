@@ -63,6 +63,14 @@ package enum Limits {
     /// requests to do: clients may see a pause of two seconds.
     package static let serverSilence: UInt64 = 2000
 
+    /// Milliseconds that a server waits for the threads of the last one that read requests. They
+    /// wait for nothing but a processor.
+    package static let threadEnd: UInt64 = 2000
+
+    /// Large slots that are ready when a server begins; the rest follows within milliseconds. Each
+    /// reader needs one, and one more for a request that it hands on.
+    package static let firstSlots = 2 * readerThreads
+
     /// Seconds in which a server that starts for the first time must have shown a sign of life.
     package static let serverStart: UInt64 = 120
 

@@ -49,6 +49,12 @@ struct Keeper {
             throw Refusal("memory of the mount", "\(error)")
         }
         Events.install { slots.raise($0) }
+        // Here and not in each server: their clients would wait for it.
+        do throws(Errno) {
+            try slots.lock()
+        } catch {
+            SystemLog.warning("the request slots cannot be locked in memory: \(error)")
+        }
         var life = Life()
         while true {
             slots.lastBeat = 0

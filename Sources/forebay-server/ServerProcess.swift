@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -67,9 +68,18 @@ struct ServerProcess: ~Copyable {
         let interval: UInt64 = 100
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
+        let watch = DeathWatch(slots)
+        defer { watch.end() }
+        var events = [handle.raw, watch.descriptor].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         while true {
-            var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
-            if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            if poll(&events, nfds_t(events.count), Int32(interval)) > 0 {
+                if events[0].revents != 0 { return reap() }
+                if let end = endInSight() { return end }
+                // It ends by itself: nobody waits, and how it ended is to be known for certain.
+                events[1].fd = -1
+            }
             let beat = slots.lastBeat
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
@@ -79,6 +89,7 @@ struct ServerProcess: ~Copyable {
             CLinux_pidfd_signal(handle.raw, SIGKILL)
             // Its threads end within microseconds; the process may take longer, for example to
             // close files on a datastore that hangs. Nobody waits for that.
+            var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { _ = reap() }
             return .hang
         }
@@ -91,11 +102,30 @@ struct ServerProcess: ~Copyable {
         return poll(&event, 1, 0) > 0 && event.revents & Int16(POLLIN) != 0
     }
 
+    /// The signal of which a process dies that is not gone yet; nil when it does not. It may take
+    /// seconds to free its memory and to close its files, and nobody waits for that.
+    private func endInSight() -> End? {
+        guard let text = TextFile.read("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")")
+        else { return nil }
+        // proc(5): `flags` is field 9 and `exit_code` field 52; the name before the third may
+        // hold anything.
+        let fields = text[end...].split { $0 == " " || $0 == "\n" }
+        guard fields.count > 50, let flags = UInt32(fields[7]), let status = Int32(fields[50])
+        else { return nil }
+        let isExiting: UInt32 = 0x4
+        guard flags & isExiting != 0, status & 0x7f != 0 else { return nil }
+        return Self.end(status: status)
+    }
+
     private func reap() -> End {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 {
             if errno != EINTR { return .exit(1) }
         }
+        return Self.end(status: status)
+    }
+
+    private static func end(status: Int32) -> End {
         let number = status & 0x7f
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
     }

@@ -94,6 +94,8 @@ package final class Session: @unchecked Sendable {
         predecessor: Predecessor, diedAt: UInt64 = 0, ready: () -> Void
     ) throws(Errno) {
         CLinux_set_io_flusher()
+        slots.guardServer()
+        slots.awaitEndOfReaders()
         try agree()
         let left = takeOver(after: predecessor)
         slots.beat(at: monotonicNanoseconds())
@@ -103,8 +105,13 @@ package final class Session: @unchecked Sendable {
         noteStart(predecessor, diedAt: diedAt)
         var readers: [Thread] = []
         for number in 0..<min(Limits.readerThreads, slots.format.large) {
-            readers.append(try Thread(name: "reader \(number)") { [self] in readRequests() })
+            readers.append(
+                try Thread(name: "reader \(number)") { [self] in
+                    slots.guardReader(number)
+                    readRequests()
+                })
         }
+        try Thread(name: "slots") { [self] in slots.releaseRest() }.detach()
         slots.markServed()
         ready()
         _ = ended.wait { $0 ? true : nil }

@@ -7,6 +7,7 @@ import Syscalls
 // thing that a server leaves to its successor about requests, so its form is versioned.
 //
 //      0  header page   magic · version · slots per class · heartbeat · lengths of INIT · …
+//    512  guards        8 locks that tell of the end of threads: `Guards.swift`
 //   1024  options       what `forebay set` changed since the mount, as text for `-o`
 //   4096  counters      512 words; who owns which: `CounterWord`
 //   8192  INIT          the request as the kernel sent it, once in the life of a mount
@@ -61,6 +62,9 @@ package struct SlotFormat: Equatable, Sendable {
     static let initRequestOffset = 8192
     static let initReplyOffset = 12288
     static let initCapacity = 4096
+    static let guardsOffset = 512
+    /// For the main thread and the readers.
+    static let guardCount = 8
     static let optionsOffset = 1024
     static let optionsCapacity = 3072
     static let eventsOffset = 16384
