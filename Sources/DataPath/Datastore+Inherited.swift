@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Passthrough
+import Policy
 import ReadCache
 import Synchronization
 import Syscalls
@@ -16,6 +17,29 @@ struct InheritedFile: Sendable {
 // every sample: what others changed meanwhile loses its map. A thread meets all of them, so that
 // what is cached shows in figures and orders soon after a takeover.
 extension Datastore {
+    /// The RAM tier, and what was noted of the files whose blocks it has. What a server without
+    /// cache finds is given up: its writes will not take anything out of it.
+    static func tier(
+        _ options: MountOptions, _ settings: Settings, _ descriptor: Int32?, _ key: [UInt8],
+        _ inherits: ([UInt64: InheritedFile]) -> Void
+    ) throws(Errno) -> MemoryTier {
+        if settings.isTierless {
+            if let descriptor { try MemoryTier.forget(descriptor) }
+            return try MemoryTier(
+                budget: Limits.smallestTier, framesDescriptor: nil, key: key)
+        }
+        return try MemoryTier(
+            budget: options.ram, framesDescriptor: descriptor, key: key
+        ) { memory in
+            var left: [UInt64: InheritedFile] = [:]
+            for (place, note) in FileNotes(memory: memory).takeOver() {
+                left[note.node.rawValue] = InheritedFile(place: place, note: note)
+            }
+            inherits(left)
+            return Set(left.values.map { CacheID(rawValue: $0.note.map) })
+        }
+    }
+
     /// The inode of a file that was just identified.
     func meet(_ node: NodeID, _ handle: FileHandle, _ attributes: Attributes) -> Inode {
         let inode = inodes.findOrInsert(node) {

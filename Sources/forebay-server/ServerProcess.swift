@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -17,16 +18,22 @@ struct ServerProcess: ~Copyable {
     let pid: pid_t
     private let handle: Descriptor
 
-    /// Starts this program again with other arguments. `descriptors` become 3, 4, 5 … in the new
-    /// process; their own numbers must be higher than those.
+    /// Starts this program again with other arguments, or another one. `descriptors` become 3, 4,
+    /// 5 … in the new process; their own numbers must be higher than those. `output` takes what it
+    /// writes to its standard output and error; without it they are this process's.
     static func start(
-        arguments: [String], descriptors: [Int32]
+        program: String = "/proc/self/exe", arguments: [String], descriptors: [Int32],
+        output: Int32? = nil
     ) throws(Errno) -> ServerProcess {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         for (index, descriptor) in descriptors.enumerated() {
             posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(3 + index))
+        }
+        if let output {
+            posix_spawn_file_actions_adddup2(&actions, output, 1)
+            posix_spawn_file_actions_adddup2(&actions, output, 2)
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -44,7 +51,7 @@ struct ServerProcess: ~Copyable {
         // A trap must end the process at once: nobody waits for a back trace while clients wait.
         setenv("SWIFT_BACKTRACE", "enable=no", 1)
         var pid = pid_t()
-        let status = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, words, environ)
+        let status = posix_spawn(&pid, program, &actions, &attributes, words, environ)
         guard status == 0 else { throw Errno(status) }
         let handle = try call { CLinux_pidfd_open(pid) }
         return ServerProcess(pid: pid, handle: Descriptor(owning: handle))
@@ -60,20 +67,38 @@ struct ServerProcess: ~Copyable {
         while waitpid(-1, nil, WNOHANG) > 0 {}
     }
 
+    /// Waits for the end for so many milliseconds, then kills it.
+    func end(within milliseconds: UInt64) -> End {
+        var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
+        if poll(&event, 1, Int32(clamping: milliseconds)) > 0 { return reap() }
+        CLinux_pidfd_signal(handle.raw, SIGKILL)
+        return reap()
+    }
+
     /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
     /// shows none although there is something to do is killed. Time in which this process itself
-    /// did not run does not count.
-    func wait(slots: RequestSlots, device: Int32) -> End {
-        let interval: UInt64 = 100
+    /// did not run does not count. Once `isDue` says so, it is asked to hand over.
+    func wait(
+        slots: RequestSlots, device: Int32, pump: EventPump, isDue: () -> Bool
+    ) -> End {
+        let interval = Limits.serverLook
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
+        var isAsked = false
         while true {
+            if !isAsked, isDue() {
+                isAsked = true
+                CLinux_pidfd_signal(handle.raw, SIGTERM)
+            }
             var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            pump.turn()
             let beat = slots.lastBeat
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
-            let limit = beat == 0 ? Limits.serverStart * 1000 : Limits.serverSilence
+            if silence >= interval, let end = endOfMainThread() { return end }
+            let start = slots.hasServed ? Limits.serverRestart : Limits.serverStart
+            let limit = beat == 0 ? start * 1000 : Limits.serverSilence
             guard silence >= limit, hasWork(slots, device) else { continue }
             SystemLog.error("server \(pid) shows no sign of life; it is replaced")
             CLinux_pidfd_signal(handle.raw, SIGKILL)
@@ -96,7 +121,23 @@ struct ServerProcess: ~Copyable {
         while waitpid(pid, &status, 0) < 0 {
             if errno != EINTR { return .exit(1) }
         }
+        return Self.end(of: status)
+    }
+
+    private static func end(of status: Int32) -> End {
         let number = status & 0x7f
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
+    }
+
+    /// How the process ended when its main thread is gone and others are not: they wait in calls
+    /// on a datastore that hangs, and the descriptor of the process is silent for as long. What
+    /// is left runs no code of ours any more. From proc(5): `state` and, last, `exit_code`.
+    private func endOfMainThread() -> End? {
+        guard let text = TextFile.read("/proc/\(pid)/stat"), let name = text.lastIndex(of: ")")
+        else { return nil }
+        let fields = text[name...].split(whereSeparator: \.isWhitespace)
+        guard fields.count > 1, fields[1] == "Z", let last = fields.last else { return nil }
+        // 0 is also what is told to those who may not know; an unmounted server ends otherwise.
+        return Int32(last).flatMap { $0 == 0 ? nil : Self.end(of: $0) }
     }
 }

@@ -34,7 +34,8 @@ extension Operations {
                     try request.makeOnce(at: place) { (datastore, mayExist) throws(Errno) in
                         try datastore.create(
                             parent: place.parent, name: place.name, mode: mode,
-                            flags: mayExist ? flags & ~O_EXCL : flags, caller: request.caller)
+                            flags: mayExist ? flags & ~(O_EXCL | O_TRUNC) : flags,
+                            caller: request.caller)
                     })
             }
         }

@@ -8,8 +8,10 @@ import Syscalls
 // A server may die between a change on the datastore and the note that it was made. Its successor
 // runs the request again and must answer what the first server would have answered: "exists" to a
 // client that made the file itself a moment ago would be wrong. So each change of a name records
-// beforehand what the names stood for, in the request's slot, which outlives the process; and the
-// names stay locked from that record to the end of the change.
+// beforehand what the names stood for, in the request's slot, which outlives the process, and
+// afterwards that it was made. The names stay locked from the first to the second, and a successor
+// repeats such requests before it changes any name for others: nobody else has touched the names
+// when the repeat compares what they stand for.
 
 /// A name in a directory.
 struct Place {
@@ -23,10 +25,18 @@ struct Place {
 }
 
 /// What the names of a request stood for before it changed anything: node ids, 0 for "no such
-/// name". Its form in the slot is two words.
+/// name"; and what came of it. Its form in the slot is three words.
 struct Preimage {
     var source: UInt64
     var target: UInt64
+    /// 0 while the change may not have been made; then the file that it made or gave a name, or
+    /// `removed`.
+    var result: UInt64 = 0
+
+    /// The result of a change that made no name for a file. No file has this node id.
+    static let removed = UInt64.max
+    private static let size = 24
+    private static let resultOffset = 16
 
     init(source: UInt64, target: UInt64) {
         self.source = source
@@ -36,16 +46,24 @@ struct Preimage {
     /// What was recorded for this request by a server that died over it.
     init?(recordedIn context: RequestContext) {
         let bytes = context.preimage
-        guard bytes.count == 16 else { return nil }
+        guard bytes.count == Self.size else { return nil }
         source = bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)
         target = bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+        result = bytes.loadUnaligned(fromByteOffset: Self.resultOffset, as: UInt64.self)
     }
 
     /// Records it for a server that has to run the request again.
     func record(in context: RequestContext) throws(Errno) {
-        var words = (source, target)
+        var words = (source, target, result)
         let kept = withUnsafeBytes(of: &words) { context.savePreimage($0) }
         guard kept else { throw .io }
+        FailPoint.recorded.reach(context.opcode)
+    }
+
+    /// Notes what came of the change, in one store: half a note would be worse than none.
+    static func recordResult(_ result: UInt64, in context: RequestContext) {
+        FailPoint.changed.reach(context.opcode)
+        context.slot.updatePreimage(result, at: resultOffset)
     }
 }
 
@@ -94,6 +112,10 @@ extension Request {
     ) throws(Errno) -> Entry {
         try once(at: place) { (before, isRepeat) throws(Errno) in
             guard isRepeat, before.source == 0 else { return try make(datastore, false) }
+            // Made, and no longer what the name stands for: somebody else has gone on from there.
+            if before.result != 0, try node(at: place) != before.result {
+                return try entry(of: before.result)
+            }
             let entry: Entry
             do throws(Errno) {
                 entry = try make(datastore, true)
@@ -102,7 +124,13 @@ extension Request {
             }
             try handOver(entry, in: place.parent)
             return try datastore.lookup(parent: place.parent, name: place.name)
+        } result: {
+            $0.node.rawValue
         }
+    }
+
+    private func entry(of node: UInt64) throws(Errno) -> Entry {
+        try datastore.lookup(parent: NodeID(node), name: ".")
     }
 
     /// Gives a file that the first attempt made to the caller, if it ended between the two. In a
@@ -126,6 +154,7 @@ extension Request {
     /// Makes a name for a file that exists.
     func linkOnce(_ node: NodeID, at place: Place) throws(Errno) -> Entry {
         try once(at: place) { (before, isRepeat) throws(Errno) in
+            if before.result != 0 { return try entry(of: before.result) }
             do throws(Errno) {
                 return try datastore.link(node, newParent: place.parent, newName: place.name)
             } catch .exists where isRepeat && before.source == 0 {
@@ -133,6 +162,8 @@ extension Request {
                 guard entry.node == node else { throw .exists }
                 return entry
             }
+        } result: {
+            $0.node.rawValue
         }
     }
 
@@ -142,28 +173,35 @@ extension Request {
         at place: Place, _ remove: (Datastore) throws(Errno) -> Void
     ) throws(Errno) {
         try once(at: place) { (before, isRepeat) throws(Errno) in
+            if before.result != 0 { return }
             let existed = isRepeat && before.source != 0
             if existed, try node(at: place) != before.source { return }
             do throws(Errno) {
                 try remove(datastore)
             } catch .noEntry where existed {}
+        } result: { _ in
+            Preimage.removed
         }
     }
 
     /// Renames. A repeat compares what both names stand for with what they stood for before.
     func renameOnce(from: Place, to: Place, flags: UInt32) throws(Errno) {
         guard flags & ~(renameNoReplace | renameExchange) == 0 else { throw .invalid }
-        guard WaitMode.mayWait else { throw .mustWait }
-        try Operations.nameLocks.hold(from, to) { () throws(Errno) in
-            try refuseWhenAnswered()
-            let (before, isRepeat) = try preimage { () throws(Errno) in
-                (try node(at: from), try node(at: to))
-            }
-            try refuseWhenAnswered()
+        try once(at: from, and: to) { (before, isRepeat) throws(Errno) in
+            if before.result != 0 { return }
             if isRepeat, try wasRenamed(from: from, to: to, flags: flags, before) { return }
-            try datastore.rename(
-                parent: from.parent, name: from.name, newParent: to.parent, newName: to.name,
-                flags: flags)
+            do throws(Errno) {
+                try datastore.rename(
+                    parent: from.parent, name: from.name, newParent: to.parent, newName: to.name,
+                    flags: flags)
+            } catch .noEntry where isRepeat {
+                // The datastore may still have been at the first attempt when we looked.
+                guard try wasRenamed(from: from, to: to, flags: flags, before) else {
+                    throw .noEntry
+                }
+            }
+        } result: { _ in
+            Preimage.removed
         }
     }
 
@@ -178,17 +216,36 @@ extension Request {
         return target == before.source && source == left
     }
 
-    /// Runs a change of one name while no other thread changes it, with what the name stood for
-    /// before the first attempt and whether this is a later one.
+    /// Runs a change of one name, or of two, while no other thread changes them, with what the
+    /// names stood for before the first attempt and whether this is a later one. `result` is what
+    /// to note of a change that was made.
     private func once<Result>(
-        at place: Place, _ change: (Preimage, _ isRepeat: Bool) throws(Errno) -> Result
+        at place: Place, and other: Place? = nil,
+        _ change: (Preimage, _ isRepeat: Bool) throws(Errno) -> Result,
+        result: (Result) -> UInt64
     ) throws(Errno) -> Result {
         guard WaitMode.mayWait else { throw .mustWait }
-        return try Operations.nameLocks.hold(place) { () throws(Errno) in
+        if context.preimage.isEmpty { context.repeats.pass() }
+        return try Operations.nameLocks.hold(place, other ?? place) { () throws(Errno) in
             try refuseWhenAnswered()
-            let (before, isRepeat) = try preimage { () throws(Errno) in (try node(at: place), 0) }
-            try refuseWhenAnswered()
-            return try change(before, isRepeat)
+            let (before, isRepeat) = try preimage { () throws(Errno) in
+                (
+                    try node(at: place),
+                    try other.map { (place) throws(Errno) in
+                        try node(at: place)
+                    } ?? 0
+                )
+            }
+            do throws(Errno) {
+                try refuseWhenAnswered()
+                let made = try change(before, isRepeat)
+                Preimage.recordResult(result(made), in: context)
+                return made
+            } catch {
+                // Nothing was changed, so a repeat begins anew: others may change the names now.
+                if !isRepeat { context.slot.clearPreimage() }
+                throw error
+            }
         }
     }
 

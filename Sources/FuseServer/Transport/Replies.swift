@@ -39,12 +39,17 @@ enum Replies {
             return total
         }
         context.isAnswered = true
-        if OperationCode(context.opcode).mutates {
-            if !context.slot.storeReply(vectors, count: count) {
-                SystemLog.error("reply of \(total) bytes to opcode \(context.opcode) is not kept")
-            }
+        guard OperationCode(context.opcode).mutates else {
+            deliver(context.device, vectors, count: count)
+            return total
         }
+        FailPoint.done.reach(context.opcode)
+        if !context.slot.storeReply(vectors, count: count) {
+            SystemLog.error("reply of \(total) bytes to opcode \(context.opcode) is not kept")
+        }
+        FailPoint.applied.reach(context.opcode)
         deliver(context.device, vectors, count: count)
+        FailPoint.replied.reach(context.opcode)
         return total
     }
 

@@ -18,17 +18,22 @@ package final class RequestContext {
     package var needsWaiting = false
     /// The vectors of a read's answer. Operations fill it, send it with `sendRaw` and reset it.
     package var reply = ReadReply()
+    /// Changes of names that a dead server had begun.
+    let repeats: RepeatGate
     /// A previous server worked on the same request and may have applied it.
     package internal(set) var isRepeat = false
     /// Set when the request was answered, by this thread or another.
     var isAnswered = false
     let header = UnsafeMutablePointer<fuse_out_header>.allocate(capacity: 1)
 
-    init(datastore: Datastore, slots: RequestSlots, device: Int32, slot: Slot) {
+    init(
+        datastore: Datastore, slots: RequestSlots, device: Int32, slot: Slot, repeats: RepeatGate
+    ) {
         self.datastore = datastore
         self.slots = slots
         self.device = device
         self.slot = slot
+        self.repeats = repeats
         header.initialize(to: fuse_out_header())
     }
 

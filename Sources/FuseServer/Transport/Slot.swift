@@ -50,6 +50,9 @@ package struct Slot: BitwiseCopyable, @unchecked Sendable {
     /// Nil for a number that no version writes.
     var state: SlotState? { SlotState(rawValue: load(.state)) }
 
+    /// A request has come and is not through.
+    var holdsRequest: Bool { state == .received || state == .applied }
+
     func enter(_ state: SlotState) { store(.state, state.rawValue) }
 
     var header: UnsafePointer<fuse_in_header> {
@@ -148,5 +151,14 @@ package struct Slot: BitwiseCopyable, @unchecked Sendable {
         if let base = bytes.baseAddress { memcpy(preimageBase, base, bytes.count) }
         store(.preimageLength, UInt64(bytes.count))
         return true
+    }
+
+    /// Forgets it.
+    package func clearPreimage() { store(.preimageLength, 0) }
+
+    /// Changes a word of it in one store; `offset` is in bytes, a multiple of 8.
+    package func updatePreimage(_ value: UInt64, at offset: Int) {
+        (preimageBase + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
+            .pointee.store(value, ordering: .releasing)
     }
 }

@@ -1,46 +1,55 @@
 # shellcheck shell=bash
-# The process that serves the mount is killed again and again under a hypervisor that writes stably and
-# verifies: it sees a pause each time, and no error.
+# The process that serves the mount is killed again and again, at any moment, while one hypervisor writes stably
+# and verifies and two clients change names: all see pauses, and no error.
 # Once: the requests that are taken over do not differ with the version.
-kills=5
+kills=${VM_KILLS:-25}
 mkdir "$FILER/$NAME"
-has_successor() {
-    local now
-    now=$(server_pid)
-    [[ -n $now && $now != "$1" ]]
-}
+second=/chain/second stop=/run/vm/stop
 
-expect "status of the mount" bash -c '"$0" status "$1" --json | grep server_pid' "$VM_PROGRAMS/forebay" "$MOUNT"
-cd "$HERE" || fail "the folder cannot be entered"
-# Stable writes of 16 KiB at random places, each with its own number, until told to stop; then all are read back.
-perl -e 'use Fcntl; my ($name, %written, $count);
-    sysopen(my $file, $name = shift, O_RDWR | O_CREAT | O_SYNC) or die "open: $!";
-    until (-e "/run/vm/stop") {
-        my $block = int rand 256;
-        sysseek($file, $block * 16384, 0) or die "seek: $!";
-        syswrite($file, pack("N", ++$count) x 4096) == 16384 or die "write $count: $!";
-        $written{$block} = $count;
-    }
-    system("echo 3 >/proc/sys/vm/drop_caches");
-    for my $block (keys %written) {
-        sysseek($file, $block * 16384, 0) or die "seek: $!";
-        sysread($file, my $data, 16384) == 16384 or die "read of block $block: $!";
-        $data eq pack("N", $written{$block}) x 4096 or die "block $block is not what was written last";
-    }
-    print "$count writes, all of them there\n";' "$HERE/disk.img" >/run/vm/load.txt 2>&1 &
-load=$!
-trap 'touch /run/vm/stop' EXIT
-for ((round = 1; round <= kills; round++)); do
-    sleep 2
-    kill -0 $load 2>/dev/null || fail "the load ended early: $(cat /run/vm/load.txt)"
-    victim=$(server_pid)
-    [[ -n $victim ]] || fail "status tells no server_pid"
-    kill -9 "$victim"
-    expect "a successor of server $victim" soon 60 has_successor "$victim"
-done
-sleep 2
-touch /run/vm/stop
-wait $load || fail "the load over $kills kills: $(cat /run/vm/load.txt)"
-cd /
+# The second client has a network, and with it an identity, of its own.
+undo() {
+    touch $stop
+    pkill -P $$ fio
+    wait
+    umount $second 2>/dev/null || umount -l $second 2>/dev/null
+    ip netns delete second 2>/dev/null
+}
+trap undo EXIT
+mkdir -p $second
+ip netns add second
+ip link add second0 type veth peer name host0 netns second
+ip address add 10.78.0.1/24 dev second0 && ip link set second0 up
+ip -n second address add 10.78.0.2/24 dev host0 && ip -n second link set host0 up
+expect "a second client" nsenter --net=/run/netns/second mount -t nfs -o "$(client_options "$VERSION")" \
+    "$(nfs_source 10.78.0.1 "$MOUNT" "$VERSION")" $second
+expect "the folder at the second client" soon 60 test -d "$second/$NAME"
+
+fio --name=verify --filename="$HERE/disk.img" --size=4M --rw=randwrite --bs=16k --sync=1 --verify=crc32c \
+    --verify_backlog=16 --verify_fatal=1 --time_based --runtime=86400 --output-format=json \
+    --output=/run/vm/fio.txt >/run/vm/fio.log 2>&1 &
+fio=$!
+python3 "$VM_CHECKOUT/scripts/vm/names.py" $stop "$HERE" "$second/$NAME" >/run/vm/names.txt 2>&1 &
+names=$!
+under_load() { [[ -e $HERE/first && -e $HERE/second && $(stat -c %s "$HERE/disk.img" 2>/dev/null || echo 0) -gt 0 ]]; }
+expect "the load" soon 60 under_load
+before=$SECONDS
+python3 "$VM_CHECKOUT/scripts/killer.py" /run/forebay/vm.sock "$kills" 0.2 2 >/run/vm/killer.txt 2>&1 ||
+    fail "$(cat /run/vm/killer.txt)"
+took=$((SECONDS - before))
+kill -0 $fio 2>/dev/null || fail "fio ended early: $(cat /run/vm/fio.log /run/vm/fio.txt)"
+kill -0 $names 2>/dev/null || fail "the changes of names ended early: $(cat /run/vm/names.txt)"
+touch $stop
+kill $fio
+wait $names || fail "names over $kills kills: $(cat /run/vm/names.txt)"
+wait $fio
+fio_number() { tr -d ' ,' </run/vm/fio.txt | sed -n "s/^\"$1\"://p" | sort -n | tail -n 1; }
+expect_equal "errors of fio" 0 "$(fio_number error)"
+(($(fio_number total_ios) > kills)) || fail "fio hardly wrote: $(cat /run/vm/fio.txt)"
+expect_equal "writes of fio that were cut short" "" "$(cat /run/vm/fio.log)"
+status | tr -d ' \n' | grep -q '"health":"healthy"' || fail "the mount is not healthy: $(status)"
 expect "the image" same "$NAME/disk.img"
-note "$kills kills under stable writes: $(cat /run/vm/load.txt)"
+for folder in first second contest; do
+    expect_equal "the names in $folder" "$(ls "$FILER/$NAME/$folder")" "$(ls "$MOUNT/$NAME/$folder")"
+done
+note "$(cat /run/vm/killer.txt), in $took s"
+note "under it $(fio_number total_ios) reads and writes of fio, $(cat /run/vm/names.txt)"
