@@ -29,7 +29,7 @@ extension Datastore {
         let isSilent = backing.health.isSilent
         // What clients may believe anyway need not be asked again of a datastore that is slow.
         let freshness =
-            backing.health.isSlow ? UInt64(options.attributeTimeout * 1e9) : self.freshness
+            backing.health.isSlow ? UInt64(settings.attributeTimeout * 1e9) : self.freshness
         return inode.state.withLock { state in
             guard state.sampledAt != 0 else { return nil }
             if inode.isDirectory, state.isUnlinked {

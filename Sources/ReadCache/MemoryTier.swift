@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import Policy
 import Synchronization
@@ -117,13 +116,8 @@ package final class MemoryTier: @unchecked Sendable {
 
     /// Empties the memory of a tier that nobody uses: no later one takes anything over.
     package static func forget(_ descriptor: Int32) throws(Errno) {
-        let size = try SharedMemory.size(of: descriptor)
-        guard size > 0 else { return }
-        try call { CLinux_fallocate(descriptor, MemoryTier.punchHole, 0, Int64(size)) }
+        try call { ftruncate(descriptor, 0) }
     }
-
-    /// FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of fallocate(2).
-    private static let punchHole: Int32 = 0x03
 
     private func takeOver() throws(Errno) {
         ready.store(false, ordering: .releasing)
