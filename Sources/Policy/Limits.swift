@@ -163,6 +163,11 @@ package enum Limits {
     /// as a divisor.
     package static let blockMapDivisor = 2
 
+    /// The share of the RAM tier for notes of files, by which a successor finds what is cached of
+    /// them, as a divisor: a note for every 288 KiB. Machines' disks are larger; files beyond are
+    /// cached as well, and cold after a takeover.
+    package static let fileNotesDivisor = 4096
+
     /// Contents that one eviction passes over before it takes what comes: bounds the time that it
     /// keeps others from evicting.
     package static let evictionPatience = 1024

@@ -94,6 +94,7 @@ struct ServerProcess: ~Copyable {
             if poll(&event, 1, Int32(interval)) > 0 { return reap() }
             pump.turn()
             let beat = slots.lastBeat
+            ServiceReport.beat(isServing: beat != 0 && slots.hasServed)
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
             if silence >= interval, let end = endOfMainThread() { return end }
