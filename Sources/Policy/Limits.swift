@@ -78,6 +78,14 @@ package enum Limits {
     /// Milliseconds between two looks of the keeper at its server.
     package static let serverLook: UInt64 = 100
 
+    /// Milliseconds that a server waits for the threads of the last one that read requests. They
+    /// wait for nothing but a processor.
+    package static let threadEnd: UInt64 = 2000
+
+    /// Large slots that are ready when a server begins; the rest follows within milliseconds. Each
+    /// reader needs one, and one more for a request that it hands on.
+    package static let firstSlots = 2 * readerThreads
+
     /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
     /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120

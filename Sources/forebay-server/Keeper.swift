@@ -58,6 +58,12 @@ struct Keeper {
         Events.install { slots.raise($0) }
         let pump = EventPump(slots: slots, name: invocation.options.name)
         defer { pump.turn() }
+        // Here and not in each server: their clients would wait for it.
+        do throws(Errno) {
+            try slots.lock()
+        } catch {
+            SystemLog.warning("the request slots cannot be locked in memory: \(error)")
+        }
         var life = Life()
         resume(&life, slots)
         while true {

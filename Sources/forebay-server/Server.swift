@@ -31,13 +31,8 @@ struct Server {
     private func serve() throws(Errno) -> ServerExit {
         let options = invocation.options
         for descriptor in 3...6 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
-        let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: true)
+        let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: false)
         Events.install { slots.raise($0) }
-        do throws(Errno) {
-            try slots.lock()
-        } catch {
-            SystemLog.warning("the request slots cannot be locked in memory: \(error)")
-        }
         let datastore = try Datastore(
             options: options, root: invocation.rootDescriptor, record: slots.datastoreRecord,
             framesDescriptor: invocation.framesDescriptor, counters: slots.counters,
