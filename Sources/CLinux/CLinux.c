@@ -185,3 +185,71 @@ int CLinux_mount(const char *source, const char *target, const char *type, unsig
 int CLinux_unmount(const char *target, int flags) { return umount2(target, flags); }
 int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
 const int CLinux_MNT_DETACH = MNT_DETACH;
+
+ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned address_size,
+                                const void *bytes, size_t count, const int *descriptors,
+                                int descriptor_count) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(8 * sizeof(int))];
+    } control = {0};
+    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_name = (void *)address, .msg_namelen = address_size, .msg_iov = &vector,
+        .msg_iovlen = 1,
+    };
+    if (descriptor_count < 0 || descriptor_count > 8) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (descriptor_count > 0) {
+        size_t size = (size_t)descriptor_count * sizeof(int);
+        message.msg_control = control.space;
+        message.msg_controllen = CMSG_SPACE(size);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(header), descriptors, size);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+int CLinux_signal_at_parents_death(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0); }
+
+_Static_assert(sizeof(pthread_mutex_t) <= CLinux_GUARD_SIZE, "a guard has room for a mutex");
+
+int CLinux_guard_make(void *guard) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    int code = pthread_mutex_init(guard, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return code;
+}
+
+// What a holder that died leaves has no state to repair: the lock is all there is.
+static int taken(pthread_mutex_t *mutex, int code) {
+    return code == EOWNERDEAD ? pthread_mutex_consistent(mutex) : code;
+}
+
+int CLinux_guard_hold(void *guard, unsigned milliseconds) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_sec += milliseconds / 1000;
+    time.tv_nsec += milliseconds % 1000 * 1000000L;
+    if (time.tv_nsec >= 1000000000L) time.tv_sec++, time.tv_nsec -= 1000000000L;
+    return taken(guard, pthread_mutex_clocklock(guard, CLOCK_MONOTONIC, &time));
+}
+
+int CLinux_guard_release(void *guard) { return pthread_mutex_unlock(guard); }
+
+int CLinux_guard_await_death(void *guard) {
+    int code = pthread_mutex_trylock(guard);
+    if (code != EBUSY) {
+        if (taken(guard, code) == 0) pthread_mutex_unlock(guard);
+        return 0;
+    }
+    if (taken(guard, pthread_mutex_lock(guard)) == 0) pthread_mutex_unlock(guard);
+    return 1;
+}
