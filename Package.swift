@@ -17,7 +17,8 @@ let package = Package(
         .executable(name: "forebay-server", targets: ["forebay-server"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // MARK: - C
@@ -26,6 +27,8 @@ let package = Package(
             name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
         .systemLibrary(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CLinux"),
         .target(name: "CHash", linkerSettings: [.linkedLibrary("crypto")]),
 
@@ -52,7 +55,7 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
             ],
             swiftSettings: strict),
         .target(
@@ -60,6 +63,13 @@ let package = Package(
             dependencies: [
                 "CFuse", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
                 "ControlPath",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Alerts",
+            dependencies: [
+                "CCurl", "CLinux", "Syscalls", "Policy", "ControlPath",
+                .product(name: "TOMLKit", package: "TOMLKit"),
             ],
             swiftSettings: strict),
 
@@ -75,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Passthrough", "ControlPath",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
+                "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -112,11 +123,22 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "AlertsTests",
+            dependencies: ["Alerts", "CLinux", "Syscalls", "Policy", "TestSupport", "forebay"],
+            swiftSettings: strict),
+        .testTarget(
             name: "FuseServerTests",
             dependencies: [
                 "FuseServer", "CFuse", "DataPath", "Passthrough", "Policy", "Syscalls", "CLinux",
                 "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: ["forebay-server", "FuseServer", "Policy", "Syscalls"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CommandTests", dependencies: ["Syscalls", "TestSupport", "forebay"],
             swiftSettings: strict),
         .testTarget(
             name: "MountTests",

@@ -21,3 +21,7 @@ void CHash_fingerprint(const struct CHash_key *key, const void *block, uint8_t *
     SHA256_Final(digest, &context);
     memcpy(fingerprint, digest, 16);
 }
+
+void CHash_sha1(const uint8_t *bytes, size_t count, uint8_t *digest) {
+    SHA1(bytes, count, digest);
+}

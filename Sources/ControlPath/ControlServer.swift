@@ -12,7 +12,7 @@ package final class ControlServer: Sendable {
     private let identity: (device: UInt64, inode: UInt64)
     private let listener: Int32
     private let state = Condition(State())
-    private let answer: @Sendable (String) -> String
+    private let answer: @Sendable (String) -> ControlAnswer
 
     private struct State {
         var connections = 0
@@ -22,7 +22,9 @@ package final class ControlServer: Sendable {
     /// Binds the socket (mode 0600, in a folder of mode 0700 that is made when missing) in the
     /// place of one that a dead server left, and starts the thread that accepts. `answer` runs on
     /// threads that may wait for the datastore. Throws the error number of what failed.
-    package init(path: String, answer: @escaping @Sendable (String) -> String) throws(Errno) {
+    package init(
+        path: String, answer: @escaping @Sendable (String) -> ControlAnswer
+    ) throws(Errno) {
         self.path = path
         self.answer = answer
         let folder = path.split(separator: "/").dropLast().joined(separator: "/")
@@ -118,7 +120,9 @@ package final class ControlServer: Sendable {
                 from: connection, limit: Limits.controlLine,
                 deadline: monotonicNanoseconds() + patience)
         else { return }
-        let text = answer(line)
-        _ = UnixSocket.writeLine(text, to: connection, deadline: monotonicNanoseconds() + patience)
+        let answer = answer(line)
+        let deadline = monotonicNanoseconds() + patience
+        _ = UnixSocket.writeLine(answer.text, to: connection, deadline: deadline)
+        answer.afterwards?()
     }
 }

@@ -4,23 +4,62 @@ import Passthrough
 import Policy
 import Syscalls
 
-/// Answers the request lines of the control socket: `status`, `flush [PATH]`, `drop [PATH]`.
+/// Answers the request lines of the control socket: `status`, `flush [PATH]`, `drop [PATH]`,
+/// `set KEY=VALUE…`, `bypass on|off`, `upgrade`.
 /// A PATH is relative to the mount and begins with a slash or is left out for all of it. Answers
 /// are one JSON object; a failed request has the member `error`.
 package struct ControlService: Sendable {
     private let datastore: any ControlledDatastore
     private let facts: ServerFacts
+    private let server: (any ServerOrders)?
     /// Orders under way. They may wait for the datastore for ever; `status` must get through.
     private let orders = Condition(0)
 
-    package init(datastore: any ControlledDatastore, facts: ServerFacts) {
+    /// Without a `server` the orders to it are not known.
+    package init(
+        datastore: any ControlledDatastore, facts: ServerFacts, server: (any ServerOrders)? = nil
+    ) {
         self.datastore = datastore
         self.facts = facts
+        self.server = server
     }
 
     /// The answer to one line (without its line feed). Runs on a thread of the control socket and
     /// may wait for the datastore.
-    package func answer(_ line: String) -> String {
+    package func answer(_ line: String) -> ControlAnswer {
+        let words = line.split(separator: " ").map(String.init)
+        do throws(Refusal) {
+            guard let server, let verb = words.first else { return ControlAnswer(text(line)) }
+            let arguments = Array(words.dropFirst())
+            switch (verb, arguments) {
+            case ("set", _): return Self.done(try server.set(arguments))
+            case ("bypass", ["on"]), ("bypass", ["off"]):
+                return Self.done(try server.bypass(arguments == ["on"]))
+            case ("upgrade", []): return Self.done(try server.upgrade())
+            default: return ControlAnswer(text(line))
+            }
+        } catch {
+            return ControlAnswer(Self.refusal(error))
+        }
+    }
+
+    private static func done(_ result: OrderResult) -> ControlAnswer {
+        var writer = JSONWriter()
+        writer.add("done", true)
+        for (name, text) in result.members { writer.add(name, text) }
+        return ControlAnswer(writer.finish(), afterwards: result.afterwards)
+    }
+
+    private static func refusal(_ refusal: Refusal) -> String {
+        var writer = JSONWriter()
+        writer.add("error", refusal.why)
+        writer.add("what", refusal.what)
+        writer.add("hint", refusal.hint)
+        writer.add("status", UInt64(clamping: refusal.status))
+        return writer.finish()
+    }
+
+    private func text(_ line: String) -> String {
         let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
         let path = parts.count == 2 ? String(parts[1]) : ""
         do throws(Errno) {
@@ -75,12 +114,14 @@ package struct ControlService: Sendable {
         writer.add("state", options.state)
         writer.add("options", options.optionText)
         writer.add("read_only", options.readOnly)
+        writer.add("bypass", facts.bypass.text)
         let snapshot = Snapshot(
             statistics: try datastore.statistics(of: .root), datastore: report, facts: facts)
         writer.add(snapshot, isRoot: true)
         writer.add("all_data_home", snapshot.dirtyBytes == 0)
         writer.add("keeper_pid", UInt64(clamping: getppid()))
         writer.add("server_pid", UInt64(clamping: getpid()))
+        writer.add("program", TextFile.link("/proc/self/exe") ?? "")
         writer.add("last_pause", json: Self.seconds(facts.lastPause))
         writer.add("ram_budget_bytes", report.budgetBytes)
         writer.add("ram_bookkeeping_bytes", report.bookkeepingBytes)

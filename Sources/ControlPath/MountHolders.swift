@@ -3,9 +3,9 @@ import Glibc
 /// Who keeps a mount busy. Reads /proc and /sys only, so that it never waits for the mount.
 package enum MountHolders {
     /// One text for each holder found, at most `limit`: processes with open files, current
-    /// folders or mapped files there, NFS exports, loop devices, mounts below it.
+    /// folders or mapped files there, NFS exports and clients, loop devices, mounts below it.
     package static func find(_ mountpoint: String, limit: Int = 8) -> [String] {
-        var found = exports(mountpoint) + loops(mountpoint) + below(mountpoint)
+        var found = server(mountpoint) + loops(mountpoint) + below(mountpoint)
         for process in TextFile.names(in: "/proc") where process.allSatisfy(\.isNumber) {
             if found.count >= limit { break }
             guard Int32(process) != getpid(), let what = use(process, mountpoint) else { continue }
@@ -35,16 +35,35 @@ package enum MountHolders {
         return nil
     }
 
-    private static func exports(_ mountpoint: String) -> [String] {
-        for table in ["/proc/fs/nfsd/exports", "/var/lib/nfs/etab"] {
-            for line in (TextFile.read(table) ?? "").split(separator: "\n")
-            where !line.hasPrefix("#") {
-                let path = line.split(whereSeparator: { $0 == "\t" || $0 == " " }).first
-                guard isThere(path.map(String.init), mountpoint) else { continue }
-                return ["the NFS server exports it (exportfs -u ends that)"]
-            }
+    /// To whom the NFS server exports the mount, and what ends that; nil when it does not.
+    package static func exports(
+        _ mountpoint: String, files: SystemFiles = SystemFiles()
+    ) -> String? {
+        let clients = ExportTable.active(files).filter { isThere($0.path, mountpoint) }
+            .map(\.client)
+        guard let first = clients.first else { return nil }
+        let more = clients.count > 1 ? " and \(clients.count - 1) more" : ""
+        return "the NFS server exports it to \(first)\(more) ('forebay unexport \(mountpoint)'"
+            + " ends that)"
+    }
+
+    /// What the NFS server has of the mount: an export, entries of its caches, opens of clients.
+    static func server(
+        _ mountpoint: String, table: MountTable = .current(), files: SystemFiles = SystemFiles()
+    ) -> [String] {
+        var found: [String] = []
+        let cached = ExportTable.parse(
+            TextFile.read("\(files.nfsServer)/exports") ?? "", file: "exports")
+        if let text = exports(mountpoint, files: files) {
+            found.append(text)
+        } else if cached.contains(where: { isThere($0.path, mountpoint) }) {
+            found.append("the NFS server has it in its caches ('exportfs -f' ends that)")
         }
-        return []
+        guard let device = table.entry(at: mountpoint)?.device else { return found }
+        return found
+            + ServerClient.holding(device, files).map {
+                "NFS client \($0.address) has \($0.here) files open there"
+            }
     }
 
     private static func loops(_ mountpoint: String) -> [String] {

@@ -58,7 +58,7 @@ package struct MountTable: Sendable {
     }
 
     /// Space, tab, line feed and backslash stand as three octal digits behind a backslash.
-    private static func unescape(_ text: Substring) -> String {
+    static func unescape(_ text: Substring) -> String {
         guard text.utf8.contains(UInt8(ascii: "\\")) else { return String(text) }
         let bytes = Array(text.utf8)
         var result: [UInt8] = []

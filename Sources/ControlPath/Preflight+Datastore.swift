@@ -68,41 +68,6 @@ extension Preflight {
             "\(first.mountpoint)\(more) is a mount below it: it will not be reachable (EXDEV)",
             mend: "give each file system a mount of its own")
     }
-
-    /// Options of the datastore's own mount that make trouble.
-    func backingOptions() -> PreflightCheck {
-        guard let entry = table.entry(containing: options.backing) else {
-            return .warn(
-                "backing-options", subject, "its mount cannot be found", mend: "mount /proc")
-        }
-        let set = Set(entry.superOptions + entry.options)
-        if entry.type == "fuse.forebay" {
-            return .warn(
-                "backing-options", subject, "is a mount of Forebay: its cache would be cached",
-                mend: "name the datastore itself")
-        }
-        guard entry.type.hasPrefix("nfs") else {
-            return .pass("backing-options", subject, "is on \(entry.type)")
-        }
-        if set.contains("soft") || set.contains("softerr") {
-            return .warn(
-                "backing-options", subject,
-                "is a soft mount: a slow filer ends in errors and lost writes",
-                mend: "mount it with hard")
-        }
-        if set.contains("vers=4.0") || set.contains("vers=2") {
-            return .warn(
-                "backing-options", subject,
-                "speaks an old NFS version, which recovers badly after a restart of the filer",
-                mend: "mount it with vers=3 or vers=4.1 or later")
-        }
-        if set.contains("noac") || set.contains("sync") {
-            return .warn(
-                "backing-options", subject, "is mounted with noac or sync, which is slow",
-                mend: "mount it without them")
-        }
-        return .pass("backing-options", subject, "is on \(entry.type), hard")
-    }
 }
 
 /// Looks for a sign of whether this process is root for the file system.

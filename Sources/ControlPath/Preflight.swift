@@ -58,17 +58,20 @@ package struct Preflight: Sendable {
     let options: MountOptions
     let table: MountTable
     let runFolder: RunFolder
+    let files: SystemFiles
 
     /// Milliseconds that the datastore may take to answer one question.
     static let patience: UInt64 = 5000
 
     /// `options` as they will be given to the mount, with paths that `AbsolutePath` made.
     package init(
-        options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder()
+        options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder(),
+        files: SystemFiles = SystemFiles()
     ) {
         self.options = options
         self.table = table
         self.runFolder = runFolder
+        self.files = files
     }
 
     /// What a mount cannot do without, the most telling first. Stops at the first that fails.
@@ -97,15 +100,27 @@ package struct Preflight: Sendable {
         var checks = [user(), fuseDevice()]
         let reachable = backing()
         checks.append(reachable)
-        if reachable.result != .fail {
-            checks += [access(), handles(), backingOptions(), nestedMounts()]
-        }
+        if reachable.result != .fail { checks += [access(), handles(), nestedMounts()] }
+        checks += backingMount()
         let place = mountpoint()
         checks.append(place)
         if place.result != .fail { checks += [apart(), mountpointInUse(), mountpointEmpty()] }
-        return checks + [
+        checks += [
             nameInUse(), statePlace(), stateDisk(), memory(), lockedMemory(), openFiles(),
             kernel(), requestTimeout(),
+        ]
+        return checks + services()
+    }
+
+    /// How the datastore is mounted; asks it nothing.
+    package func backingMount() -> [PreflightCheck] {
+        [backingOptions(), backingConnections(), backingAtBoot()]
+    }
+
+    /// What serves the mount to hypervisors and brings it back after a restart.
+    package func services() -> [PreflightCheck] {
+        exports() + [
+            neighbours(), serverThreads(), serverVersions(), serverGrace(), mountAtBoot(), alerts(),
         ]
     }
 }

@@ -2,7 +2,8 @@ import Glibc
 import Syscalls
 
 /// What a mount leaves in /run/forebay while it lives: `NAME.lock`, on which the keeper and the
-/// server hold a lock (flock(2)) that only the end of both releases, and `NAME.sock`.
+/// server hold a lock (flock(2)) that only the end of both releases, `NAME.sock` and, where there are
+/// alert channels, `NAME.alerts`.
 package struct RunFolder: Sendable {
     /// A mount as its lock file describes it.
     package struct Mount: Equatable, Sendable {
@@ -25,6 +26,10 @@ package struct RunFolder: Sendable {
     package func socket(_ name: String) -> String { "\(path)/\(name).sock" }
     /// The lock file of a mount.
     package func lock(_ name: String) -> String { "\(path)/\(name).lock" }
+    /// What deliveries of alerts remember of earlier ones.
+    package func alerts(_ name: String) -> String { "\(path)/\(name).alerts" }
+    /// A template of mkdtemp(3) for a folder with secrets that a delivery of an alert uses.
+    package func scratch(_ name: String) -> String { "\(path)/\(name).scratch-XXXXXX" }
 
     /// Takes a name: the descriptor is locked for as long as it or a copy in a child is open.
     /// Makes the folder when it is missing. Throws EWOULDBLOCK when the name is in use.
@@ -53,12 +58,24 @@ package struct RunFolder: Sendable {
     package func remove(_ name: String) -> Bool {
         if let file = try? Descriptor(path: lock(name), flags: O_RDWR) {
             guard flock(file.raw, LOCK_EX | LOCK_NB) == 0 else { return false }
-            unlink(socket(name))
+            removeUnlocked(name)
             if isCurrent(file.raw, name) { unlink(lock(name)) }
         } else {
-            unlink(socket(name))
+            removeUnlocked(name)
         }
         return true
+    }
+
+    private func removeUnlocked(_ name: String) {
+        unlink(socket(name))
+        unlink(alerts(name))
+        // Left by a delivery that was killed.
+        for folder in TextFile.names(in: path) where folder.hasPrefix("\(name).scratch-") {
+            for file in TextFile.names(in: "\(path)/\(folder)") {
+                unlink("\(path)/\(folder)/\(file)")
+            }
+            rmdir("\(path)/\(folder)")
+        }
     }
 
     /// Removes the files that dead processes left of a mount at this place.

@@ -13,22 +13,31 @@ package struct ServerFacts: @unchecked Sendable {
     /// answer.
     package static let lastPauseWord = 130
 
-    package let options: MountOptions
+    private let live: LiveOptions
+    private let mode: @Sendable () -> BypassMode
     private let counters: UnsafeMutablePointer<UInt64>?
     private let startedHere = monotonicNanoseconds()
     private let requests: @Sendable () -> [(name: String, count: UInt64)]
 
     /// `counters` are the shared words and stay mapped as long as the process lives; nil where
     /// there are none (tests). `fuseRequests` answers how many requests of each kind came from
-    /// the kernel since the mount.
+    /// the kernel since the mount, `bypass` whether the cache is left out of the way.
     package init(
-        options: MountOptions, counters: UnsafeMutablePointer<UInt64>?,
-        fuseRequests: @escaping @Sendable () -> [(name: String, count: UInt64)] = { [] }
+        options: LiveOptions, counters: UnsafeMutablePointer<UInt64>?,
+        fuseRequests: @escaping @Sendable () -> [(name: String, count: UInt64)] = { [] },
+        bypass: @escaping @Sendable () -> BypassMode = { .off }
     ) {
-        self.options = options
+        live = options
+        mode = bypass
         self.counters = counters
         requests = fuseRequests
     }
+
+    /// The options as they are now.
+    package var options: MountOptions { live.value }
+
+    /// Whether the cache is left out of the way.
+    package var bypass: BypassMode { mode() }
 
     /// Servers replaced since the mount.
     package var restarts: UInt64 { counters?[Self.restartsWord] ?? 0 }

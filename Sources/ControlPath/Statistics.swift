@@ -94,6 +94,9 @@ struct Statistic: Sendable {
                     $0.statistics.cachedBytes, $0.uniqueBytes, decimals: 2, whenEmpty: "1.00"))
         },
         Statistic("health", rootOnly: true) { .text($0.datastore.health) },
+        Statistic("health_transitions", rootOnly: true) {
+            .number($0.datastore.healthTransitions)
+        },
         Statistic("version", rootOnly: true) { _ in .text(Version.text) },
         Statistic("uptime", rootOnly: true) { .number($0.facts.uptime) },
         Statistic("restarts", rootOnly: true) { .number($0.facts.restarts) },

@@ -11,7 +11,7 @@ extension Datastore {
     /// How long attributes just learnt are answered again without asking, in nanoseconds: a small
     /// part of what clients may believe anyway, so that a burst of questions costs one.
     private var freshness: UInt64 {
-        UInt64(min(options.attributeTimeout / 4, 0.2) * 1e9)
+        UInt64(min(settings.attributeTimeout / 4, 0.2) * 1e9)
     }
 
     /// The attributes of a file. The corresponding C function is `statx`.
@@ -19,7 +19,7 @@ extension Datastore {
         let inode = try inode(node)
         if let known = known(inode) { return known }
         let isExpired = inode.state.withLock { state in
-            monotonicNanoseconds() &- state.sampledAt >= UInt64(options.attributeTimeout * 1e9)
+            monotonicNanoseconds() &- state.sampledAt >= UInt64(settings.attributeTimeout * 1e9)
         }
         return try sample(inode, forced: isExpired).attributes
     }
@@ -27,6 +27,9 @@ extension Datastore {
     /// Attributes from memory: fresh ones, or any while the datastore is silent.
     func known(_ inode: Inode) -> Attributes? {
         let isSilent = backing.health.isSilent
+        // What clients may believe anyway need not be asked again of a datastore that is slow.
+        let freshness =
+            backing.health.isSlow ? UInt64(options.attributeTimeout * 1e9) : self.freshness
         return inode.state.withLock { state in
             guard state.sampledAt != 0 else { return nil }
             if inode.isDirectory, state.isUnlinked {
@@ -70,7 +73,7 @@ extension Datastore {
         }
         if change.accessed != nil || change.modified != nil { try setTimes(file, change) }
         var attributes = Attributes()
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         absorb(inode, attributes, .none)
@@ -111,7 +114,7 @@ extension Datastore {
             tier.endWrite(ticket)
             inode.endChange(map: map, unsynced: true)
         }
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { ftruncate(file.descriptor, Int(size)) }
         }
         inode.size.store(size, ordering: .relaxed)
@@ -124,7 +127,7 @@ extension Datastore {
     /// if the user is a member of the group; nobody tells us, and there it means nothing.
     func clearSetID(_ file: BackingFile) throws(Errno) {
         var attributes = Attributes()
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         let mode = attributes.mode & 0o7777 & ~(S_ISUID | S_ISGID)

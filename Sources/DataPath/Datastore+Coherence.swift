@@ -66,7 +66,7 @@ extension Datastore {
         let file = try file(inode, .path)
         var attributes = Attributes()
         let flags = CLinux_AT_EMPTY_PATH | (forced ? CLinux_AT_STATX_FORCE_SYNC : 0)
-        try backing.ask { () throws(Errno) in
+        try backing.ask(forced ? .metadata : .other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", flags, &attributes) }
         }
         if attributes.links == 0, inode.state.withLock({ $0.orphan == nil }) {
@@ -87,7 +87,7 @@ extension Datastore {
     /// Compares every file that is open, so that what the kernel has cached of it does not stay
     /// wrong for longer than attributes may be believed.
     func sampleOpenFiles() {
-        let limit = UInt64(options.attributeTimeout * 1e9)
+        let limit = UInt64(settings.attributeTimeout * 1e9)
         for inode in inodes.all() where inode.isRegular {
             if isClosing.load(ordering: .relaxed) { return }
             let isDue = inode.state.withLock { state in

@@ -123,7 +123,7 @@ extension Datastore {
         }
         touch(folder)
         var attributes = Attributes()
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         inode.state.withLock { $0.isUnlinked = false }
@@ -177,7 +177,7 @@ extension Datastore {
         _ file: BackingFile, _ directory: BackingFile, mode: UInt32, caller: Caller
     ) throws(Errno) {
         var folder = Attributes()
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(directory.descriptor, "", CLinux_AT_EMPTY_PATH, &folder) }
         }
         let inheritsGroup = folder.mode & S_ISGID != 0

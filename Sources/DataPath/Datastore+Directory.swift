@@ -37,9 +37,8 @@ extension Datastore {
     private func nextEntry(
         _ listing: inout DirectoryListing
     ) throws(Errno) -> DirectoryListing.Entry? {
-        let index = backing.health.begin()
-        defer { backing.health.end(index) }
-        return try listing.peek()
+        if listing.hasEntries { return try listing.peek() }
+        return try backing.ask(.other) { () throws(Errno) in try listing.peek() }
     }
 
     /// The listing that the last request left at `offset`, or a new one. Reading from the beginning
@@ -50,7 +49,7 @@ extension Datastore {
         let left = folder.state.withLock { $0.listing.take() }
         if let left, left.position == offset, offset != 0 { return left }
         let file = try openAfresh(folder, .read)
-        return try backing.ask { () throws(Errno) in
+        return try backing.ask(.other) { () throws(Errno) in
             try DirectoryListing(file: file, position: offset)
         }
     }
@@ -82,7 +81,7 @@ extension Datastore {
         guard WaitMode.mayWait else { throw .mustWait }
         let folder = try inode(node)
         let file = try file(folder, .read)
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { fsync(file.descriptor) }
         }
     }

@@ -59,7 +59,7 @@ extension Datastore {
         guard WaitMode.mayWait else { throw .mustWait }
         let file = try file(try inode(node), .path)
         let path = "/proc/self/fd/\(file.descriptor)".utf8CString
-        return try backing.ask { () throws(Errno) in
+        return try backing.ask(.other) { () throws(Errno) in
             try path.withUnsafeBufferPointer { (path) throws(Errno) in
                 guard let start = path.baseAddress else { throw .invalid }
                 return try call { body(start) }

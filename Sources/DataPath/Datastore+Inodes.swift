@@ -113,7 +113,7 @@ extension Datastore {
     /// Opens a file anew, with a position of its own.
     func openAfresh(_ inode: Inode, _ access: Access) throws(Errno) -> BackingFile {
         if inode.node == .root {
-            let raw = try backing.ask { () throws(Errno) in
+            let raw = try backing.ask(.other) { () throws(Errno) in
                 try Descriptor(
                     directory: backing.root.descriptor, name: ".", flags: O_RDONLY | O_DIRECTORY
                 ).release()
@@ -132,7 +132,7 @@ extension Datastore {
 
     /// Opens a name in a folder without following a symbolic link, as something to identify.
     func openName(_ folder: BackingFile, _ name: Name) throws(Errno) -> BackingFile {
-        let raw = try backing.ask { () throws(Errno) in
+        let raw = try backing.ask(.other) { () throws(Errno) in
             try Descriptor(
                 directory: folder.descriptor, name: name, flags: CLinux_O_PATH | O_NOFOLLOW
             ).release()
@@ -170,7 +170,7 @@ extension Datastore {
         let folder = try file(parent, .path)
         let flags = Backing.flags(access, type: inode.type)
         do throws(Errno) {
-            let raw = try backing.ask { () throws(Errno) in
+            let raw = try backing.ask(.other) { () throws(Errno) in
                 try Descriptor(directory: folder.descriptor, name: name, flags: flags).release()
             }
             let file = BackingFile(owning: raw, access: access, errors: inode.errors)

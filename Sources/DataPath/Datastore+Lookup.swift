@@ -92,7 +92,7 @@ extension Datastore {
     ) throws(Errno) -> Int {
         guard WaitMode.mayWait else { throw .mustWait }
         let file = try file(try inode(node), .path)
-        return try backing.ask { () throws(Errno) in
+        return try backing.ask(.other) { () throws(Errno) in
             try call {
                 CLinux_read_link(file.descriptor, buffer.baseAddress, buffer.count)
             }

@@ -25,7 +25,7 @@ extension Datastore {
         // Whether it can be written to is told now, as a local file system would.
         if writes, inode.isRegular { _ = try file(inode, .write) }
         inode.state.withLock { $0.openCount += 1 }
-        return !isChanged
+        return !isChanged && !settings.isBypassing
     }
 
     /// A descriptor of the file is closed. On a network file system this is when written data goes
@@ -36,7 +36,7 @@ extension Datastore {
         else { return }
         guard WaitMode.mayWait else { throw .mustWait }
         guard let file = descriptors.find(node, .write) else { return }
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             let copy = try call { CLinux_dup(file.descriptor) }
             try call { Glibc.close(copy) }
         }
@@ -74,7 +74,7 @@ extension Datastore {
             guard error == .readOnly || error == .accessDenied else { throw error }
             file = try self.file(inode, .read)
         }
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { dataOnly ? fdatasync(file.descriptor) : fsync(file.descriptor) }
         }
         inode.state.withLock { state in
@@ -87,7 +87,7 @@ extension Datastore {
     package func flushAll(_ node: NodeID) throws(Errno) {
         let inode = try inode(node)
         if inode.isRegular { return try sync(node, dataOnly: false) }
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_syncfs(backing.root.descriptor) }
         }
         for changed in inodes.all() where changed.isRegular {

@@ -28,7 +28,7 @@ extension Datastore {
         let end = min(size, offset &+ wanted)
         guard offset < end else { return self.count(inode, .reads, 1) }
         let range = ByteRange(start: offset, end: end)
-        switch effectiveReadPolicy(inode) {
+        switch settings.isBypassing ? .bypass : effectiveReadPolicy(inode) {
         case .bypass: try readPast(inode, range, into: &reply)
         case .normal: try readThrough(inode, range, into: &reply, isPinned: false)
         case .pin: try readThrough(inode, range, into: &reply, isPinned: true)
@@ -236,7 +236,7 @@ extension Datastore {
     ) throws(Errno) -> Int {
         var done = 0
         while done < length {
-            let read = try backing.ask { () throws(Errno) in
+            let read = try backing.ask(.read) { () throws(Errno) in
                 try call {
                     CLinux_pread(
                         file.descriptor, place + done, length - done,

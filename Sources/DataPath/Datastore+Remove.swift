@@ -123,7 +123,7 @@ extension Datastore {
         }
         var attributes = Attributes()
         let probe = try file(inode, .path)
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(probe.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         let isLast = attributes.links <= 1

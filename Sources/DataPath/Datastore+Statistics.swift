@@ -46,19 +46,16 @@ extension Datastore {
         report.inodes = UInt64(inodes.count)
         report.descriptors = UInt64(descriptors.count)
         report.health = health()
+        report.healthTransitions = backing.health.transitions
         return report
     }
 
-    /// `healthy`, or what is wrong with the datastore.
+    /// `healthy`, or what is wrong. A datastore that is away matters more than the bypass.
     package func health() -> String {
-        let seconds = backing.health.silentFor / 1_000_000_000
-        if backing.health.isAway {
-            return "away: the datastore has not answered for \(seconds) s"
+        if !backing.health.isAway, let reason = settings.bypass.reason {
+            return "bypass: \(reason)"
         }
-        if backing.health.isSilent {
-            return "degraded: the datastore has not answered for \(seconds) s"
-        }
-        return "healthy"
+        return backing.health.text
     }
 }
 

@@ -12,6 +12,7 @@ extension Datastore {
     func startUpkeep() throws(Errno) {
         try background("upkeep") { datastore in
             datastore.identity.flush()
+            datastore.keepRecord()
             sleep(milliseconds: Limits.identityInterval)
         }
         try background("closer") { datastore in
@@ -23,9 +24,15 @@ extension Datastore {
             }
             withExtendedLifetime(files) {}
         }
-        let pause = UInt64(max(0.1, min(options.attributeTimeout / 2, 5)) * 1000)
+        try background("probe") { datastore in
+            if datastore.mayProbe.load(ordering: .relaxed), datastore.backing.health.takeProbe() {
+                datastore.backing.probe()
+            }
+            sleep(milliseconds: Limits.monitorInterval)
+        }
         try background("coherence") { datastore in
-            sleep(milliseconds: pause)
+            let timeout = datastore.settings.attributeTimeout
+            sleep(milliseconds: UInt64(max(0.1, min(timeout / 2, 5)) * 1000))
             datastore.sampleOpenFiles()
         }
         if !isTreeKnown.load(ordering: .relaxed) {
@@ -80,6 +87,13 @@ extension Datastore {
         isClosing.store(true, ordering: .relaxed)
         closePending()
         identity.markComplete(isTreeKnown.load(ordering: .acquiring))
+    }
+
+    /// Stops the background threads before a successor goes on, and writes the state. `isIdle`: no
+    /// thread can learn of another file any more, so that the table is as complete as it ever was.
+    package func handOver(isIdle: Bool) {
+        isClosing.store(true, ordering: .relaxed)
+        identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))
     }
 }
 

@@ -46,7 +46,7 @@ extension Datastore {
         var done = 0
         while done < bytes.count {
             do throws(Errno) {
-                let written = try backing.ask { () throws(Errno) in
+                let written = try backing.ask(flags == 0 ? .other : .write) { () throws(Errno) in
                     try call {
                         CLinux_pwrite(
                             file.descriptor, bytes.baseAddress.map { $0 + done },
@@ -111,7 +111,7 @@ extension Datastore {
         let movesRest = mode & (collapseRange | insertRange) != 0
         let end = movesRest ? UInt64.max : offset + length
         try change(inode, from: offset, to: end, unsynced: true) { () throws(Errno) in
-            try backing.ask { () throws(Errno) in
+            try backing.ask(.other) { () throws(Errno) in
                 try call {
                     CLinux_fallocate(
                         file.descriptor, mode, Int64(offset), Int64(length))
@@ -124,7 +124,7 @@ extension Datastore {
     /// Takes over the size that a change of ours has left.
     private func learnSize(_ inode: Inode, _ file: BackingFile) throws(Errno) {
         var attributes = Attributes()
-        try backing.ask { () throws(Errno) in
+        try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         inode.size.store(attributes.size, ordering: .releasing)
@@ -140,7 +140,7 @@ extension Datastore {
         guard offset <= UInt64(Int64.max) else { throw Errno(ENXIO) }
         let inode = try inode(node)
         let file = try file(inode, .read)
-        let position = try backing.ask { () throws(Errno) in
+        let position = try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_seek(file.descriptor, Int64(offset), whence) }
         }
         return UInt64(position)
@@ -161,7 +161,7 @@ extension Datastore {
         let end = toOffset + UInt64(max(0, count))
         return try change(target, from: toOffset, to: end, unsynced: true) { () throws(Errno) in
             var (from, to) = (Int64(fromOffset), Int64(toOffset))
-            let copied = try backing.ask { () throws(Errno) in
+            let copied = try backing.ask(.other) { () throws(Errno) in
                 try call {
                     CLinux_copy_range(input.descriptor, &from, output.descriptor, &to, count)
                 }

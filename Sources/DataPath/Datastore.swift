@@ -32,33 +32,55 @@ package final class Datastore: Sendable {
     /// Requests that wait for the walk of the tree to find their file.
     let searchers = Atomic<Int>(0)
     let isClosing = Atomic<Bool>(false)
+    /// What can be changed while the datastore serves.
+    let settings: Settings
+    /// Tests that pretend a silence let nobody look whether there is one.
+    let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.
     let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
+    /// Keeps what a successor must know, and what it was given last.
+    let recorder = Mutex<(@Sendable ([UInt8]) -> Void)?>(nil)
+    let kept = Mutex((bytes: [UInt8](), time: UInt64(0)))
 
     /// Opens the datastore of `options`.
     ///
     /// - Parameters:
+    ///   - root: the open folder of the datastore, which becomes the datastore's; nil opens it.
+    ///   - record: what an earlier server of the mount gave to `onRecord`, empty when there was
+    ///     none. With it nothing here waits for the datastore.
     ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
     ///     makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
+    ///   - bypass: whether the cache is left out of the way at first. `automatic` does not even
+    ///     map the frames: what made servers crash may lie there.
     /// - Throws: what opening the backing folder or mapping the frames answers.
     package init(
-        options: MountOptions, framesDescriptor: Int32?,
-        counters counterWords: UnsafeMutablePointer<UInt64>?
+        options: MountOptions, root descriptor: Int32? = nil, record bytes: [UInt8] = [],
+        framesDescriptor: Int32?, counters counterWords: UnsafeMutablePointer<UInt64>?,
+        bypass: BypassMode = .off
     ) throws(Errno) {
         self.options = options
-        let backing = try Backing(path: options.backing)
+        settings = Settings(options, bypass: bypass)
+        let record = BackingRecord(bytes: bytes)
+        let backing: Backing
+        if let descriptor {
+            backing = try Backing(root: descriptor, record: record)
+        } else {
+            backing = try Backing(path: options.backing)
+        }
         if !backing.hasHandles {
             SystemLog.warning(
                 "\(options.backing) has no file handles: files are found again by their path, and "
                     + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        let isTierless = settings.isTierless
         let tier = try MemoryTier(
-            budget: options.ram, framesDescriptor: framesDescriptor, key: identity.fingerprintKey)
+            budget: isTierless ? Limits.smallestTier : options.ram,
+            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey)
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
@@ -73,13 +95,17 @@ package final class Datastore: Sendable {
         counters = counterWords.map { Counters(shared: $0) } ?? Counters()
         isTreeKnown = Atomic(identity.wasComplete)
         WaitMode.set(mayWait: true)
-        _ = try sample(self.root, forced: false)
-        _ = try fileSystem()
+        if let record {
+            recall(record)
+        } else {
+            _ = try sample(self.root, forced: false)
+            _ = try fileSystem()
+        }
         try startUpkeep()
     }
 
     /// Seconds that a client may believe attributes and names.
-    package var attributeTimeout: Double { options.attributeTimeout }
+    package var attributeTimeout: Double { settings.attributeTimeout }
 
     /// Receives the node ids whose pages the kernel must drop; set once, before serving.
     package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
@@ -93,10 +119,12 @@ package final class Datastore: Sendable {
     }
 
     /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
-    /// is away, so that waiting requests do not use up the threads that serve cached data.
+    /// is away or calls on it are stuck, so that waiting requests do not use up the threads that
+    /// serve cached data.
     package func waitLimit() -> UInt64 {
-        let limit = UInt64(options.backendTimeout * 1e9)
-        return backing.health.isAway ? min(limit, .seconds(1)) : limit
+        let limit = UInt64(settings.backendTimeout * 1e9)
+        let health = backing.health
+        return health.isAway || health.isStalled ? min(limit, Limits.patience) : limit
     }
 
     /// True while the datastore answers nothing; to be asked a few times a second.

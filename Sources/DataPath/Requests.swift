@@ -81,6 +81,8 @@ package struct DatastoreReport: Sendable {
     package var budgetBytes: UInt64 = 0
     /// `healthy`, or `degraded: …`, `away: …` with the reason.
     package var health = "healthy"
+    /// Changes of the datastore's health since the mount.
+    package var healthTransitions: UInt64 = 0
     /// Inodes known in memory.
     package var inodes: UInt64 = 0
     /// Descriptors open on the datastore.

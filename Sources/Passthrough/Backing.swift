@@ -12,37 +12,60 @@ package final class Backing: Sendable {
     /// times of a write are set when it arrives there.
     package let isNetwork: Bool
     package let isReadOnly: Bool
-    package let health = Health()
+    package let health: Health
     /// The id of the mount that the folder is on; another one below it is refused.
     private let mount: Int32
 
     /// Opens the folder. Throws what open(2) or statx(2) answers.
-    package init(path: String) throws(Errno) {
-        let flags = O_RDONLY | O_DIRECTORY
-        let raw = try Descriptor(path: path, flags: flags).release()
-        root = BackingFile(owning: raw, access: .read)
+    package convenience init(path: String) throws(Errno) {
+        let folder = try Descriptor(path: path, flags: O_RDONLY | O_DIRECTORY)
+        try self.init(root: folder.release(), record: nil)
+    }
+
+    /// Takes over the open folder `root`, which is closed with the object. What an earlier server
+    /// learnt of it is in `record`; without one the datastore is asked, which may wait for ever.
+    package init(root descriptor: Int32, record: BackingRecord?) throws(Errno) {
+        root = BackingFile(owning: descriptor, access: .read)
+        let known: BackingRecord
+        if let record { known = record } else { known = try Self.learn(descriptor) }
+        rootHandle = known.rootHandle
+        hasHandles = known.hasHandles
+        isNetwork = known.isNetwork
+        isReadOnly = known.isReadOnly
+        mount = known.mount
+        health = Health(past: known.health)
+    }
+
+    private static func learn(_ root: Int32) throws(Errno) -> BackingRecord {
         var attributes = Attributes()
-        try call { CLinux_statx(raw, "", CLinux_AT_EMPTY_PATH, &attributes) }
-        let named = try? FileHandle.of(descriptor: raw)
+        try call { CLinux_statx(root, "", CLinux_AT_EMPTY_PATH, &attributes) }
+        let named = try? FileHandle.of(descriptor: root)
         var usable = false
         if let named {
             // Some file systems give handles out and cannot open them again.
             let again = CLinux_open_by_handle(
-                raw, named.handle.bytes, UInt32(named.handle.bytes.count), named.handle.type,
+                root, named.handle.bytes, UInt32(named.handle.bytes.count), named.handle.type,
                 CLinux_O_PATH | O_CLOEXEC)
             usable = again >= 0
             if again >= 0 { close(again) }
         }
-        hasHandles = usable
-        mount = named?.mount ?? 0
-        rootHandle =
-            usable
-            ? named?.handle ?? .derived(from: attributes) : .derived(from: attributes)
+        let derived = FileHandle.derived(from: attributes)
         var type: UInt64 = 0
         var mountFlags: UInt64 = 0
-        try call { CLinux_file_system(raw, &type, &mountFlags) }
-        isNetwork = Self.networkTypes.contains(type)
-        isReadOnly = mountFlags & UInt64(ST_RDONLY) != 0
+        try call { CLinux_file_system(root, &type, &mountFlags) }
+        return BackingRecord(
+            rootHandle: usable ? named?.handle ?? derived : derived, hasHandles: usable,
+            isNetwork: networkTypes.contains(type),
+            isReadOnly: mountFlags & UInt64(ST_RDONLY) != 0, mount: named?.mount ?? 0)
+    }
+
+    /// What a successor needs to begin without asking; attributes and sizes are the caller's.
+    package var record: BackingRecord {
+        var record = BackingRecord(
+            rootHandle: rootHandle, hasHandles: hasHandles, isNetwork: isNetwork,
+            isReadOnly: isReadOnly, mount: mount)
+        record.health = health.past
+        return record
     }
 
     /// File system types of statfs(2) whose data is on another machine: NFS, SMB, CIFS, Ceph, 9P.
@@ -50,14 +73,38 @@ package final class Backing: Sendable {
         0x6969, 0xfe53_4d42, 0xff53_4d42, 0x00c3_6400, 0x0102_1997,
     ]
 
-    /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead.
+    /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead,
+    /// ETIMEDOUT ("try later") when the datastore cannot be asked.
     @inline(__always)
     @discardableResult
-    package func ask<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+    package func ask<Result>(
+        _ kind: CallKind = .metadata, _ body: () throws(Errno) -> Result
+    ) throws(Errno) -> Result {
         guard WaitMode.mayWait else { throw .mustWait }
-        let index = health.begin()
-        defer { health.end(index) }
-        return try body()
+        let isCounted = health.isAway ? try health.enterWhileAway() : false
+        defer { if isCounted { health.leave() } }
+        let mark = health.begin(kind)
+        do throws(Errno) {
+            let result = try body()
+            health.end(mark)
+            return result
+        } catch {
+            health.end(mark, error)
+            throw error.meansNoAnswer ? .timedOut : error
+        }
+    }
+
+    /// Asks the datastore something cheap, to learn whether it answers.
+    package func probe() {
+        let mark = health.begin()
+        var attributes = Attributes()
+        do throws(Errno) {
+            let flags = CLinux_AT_EMPTY_PATH | CLinux_AT_STATX_FORCE_SYNC
+            try call { CLinux_statx(root.descriptor, "", flags, &attributes) }
+            health.end(mark)
+        } catch {
+            health.end(mark, error)
+        }
     }
 
     /// Opens a file by its handle. ESTALE when it is gone.
@@ -65,7 +112,7 @@ package final class Backing: Sendable {
         _ handle: FileHandle, _ access: Access, type: UInt32, errors: WritebackErrors?
     ) throws(Errno) -> BackingFile {
         let flags = Self.flags(access, type: type)
-        let raw = try ask { () throws(Errno) in
+        let raw = try ask(.other) { () throws(Errno) in
             try call {
                 CLinux_open_by_handle(
                     root.descriptor, handle.bytes, UInt32(handle.bytes.count), handle.type, flags)
@@ -89,7 +136,7 @@ package final class Backing: Sendable {
     package func identify(
         descriptor: Int32
     ) throws(Errno) -> (handle: FileHandle, attributes: Attributes) {
-        try ask { () throws(Errno) in
+        try ask(.other) { () throws(Errno) in
             var attributes = Attributes()
             try call { CLinux_statx(descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
             guard hasHandles else {

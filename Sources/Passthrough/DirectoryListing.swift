@@ -28,6 +28,9 @@ package struct DirectoryListing: Sendable {
         try call { CLinux_seek(file.descriptor, Int64(bitPattern: position), SEEK_SET) }
     }
 
+    /// `peek` need not ask the datastore.
+    package var hasEntries: Bool { next < entries.count }
+
     /// The entry at `position`, nil at the end. Calls getdents64(2) when it has none left.
     package mutating func peek() throws(Errno) -> Entry? {
         if next == entries.count { try refill() }

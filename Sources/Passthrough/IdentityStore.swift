@@ -77,6 +77,16 @@ package final class IdentityStore: Sendable {
         state = Mutex(initial)
     }
 
+    /// False when the table in `folder` is of a version that this program would put aside. A table
+    /// that is not there, or cannot be read at all, is no obstacle.
+    package static func isReadable(folder: String) -> Bool {
+        let path = folder + "/identity.db"
+        guard access(path, F_OK) == 0, let database = try? Database(path: path),
+            let version = try? database.meta("version")
+        else { return true }
+        return version == OpenedIdentity.version
+    }
+
     /// What a node id stands for; nil when it is not in the table.
     package func find(_ node: NodeID) -> Identity? {
         state.withLock { state in

@@ -22,12 +22,19 @@ struct OpenedIdentity: ~Copyable {
     var remapped: [FileHandle: UInt64] = [:]
     var policies: [UInt64: StoredPolicies] = [:]
 
+    /// The version of the tables that this program reads and writes.
+    static let version: [UInt8] = [1]
+
     /// Nothing on disk.
     init() { database = nil }
 
     init(folder: String, datastore: FileHandle) throws(Database.Failure) {
         try Self.makeFolder(folder)
         let path = folder + "/identity.db"
+        // A server that was killed is not gone before its calls on the datastore have ended, and
+        // keeps the locks that SQLite places on this file. Nobody else has the table open: names
+        // of mounts are locked.
+        unlink(path + "-shm")
         do throws(Database.Failure) {
             try self.init(path: path, datastore: datastore)
         } catch {
@@ -42,7 +49,7 @@ struct OpenedIdentity: ~Copyable {
     private init(path: String, datastore: FileHandle) throws(Database.Failure) {
         let database = try Database(path: path)
         try database.prepareTables()
-        if let version = try database.meta("version"), version != [1] {
+        if let version = try database.meta("version"), version != Self.version {
             throw .init(message: "version \(version) of the table is not known")
         }
         let identity = [UInt8(truncatingIfNeeded: datastore.type)] + datastore.bytes
@@ -50,7 +57,7 @@ struct OpenedIdentity: ~Copyable {
             throw .init(message: "the table belongs to another datastore")
         }
         // Each change waits for the disk, and clients for the start.
-        if try database.meta("version") == nil { try database.setMeta("version", [1]) }
+        if try database.meta("version") == nil { try database.setMeta("version", Self.version) }
         if try database.meta("datastore") == nil { try database.setMeta("datastore", identity) }
         if let key = try database.meta("key"), key.count == 64 {
             fingerprintKey = key

@@ -35,6 +35,17 @@ package enum Limits {
     /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
     package static let inodes = 1 << 18
 
+    /// Threads of the NFS server that preflight asks for: as many requests may wait for the
+    /// datastore before reads from memory wait behind them.
+    package static let serverThreads = 64
+
+    /// Bytes of a request to the filer that preflight is content with: smaller ones cost a large
+    /// write or a read-ahead several round trips.
+    package static let nfsRequestSize = 256 << 10
+
+    /// Seconds that preflight allows the NFS server's grace period: guests give a disk up after 30.
+    package static let graceTime = 15
+
     /// Largest read-ahead for a sequential reader, in bytes.
     package static let readAhead = 1 << 20
 
@@ -60,8 +71,9 @@ package enum Limits {
     package static let patience: UInt64 = 1_000_000_000
 
     /// Milliseconds without a sign of life after which the keeper replaces a server that has
-    /// requests to do: clients may see a pause of two seconds.
-    package static let serverSilence: UInt64 = 2000
+    /// requests to do. Clients may see a pause of two seconds: this leaves half a second for the
+    /// next one to begin, and signs of life come every `monitorInterval`.
+    package static let serverSilence: UInt64 = 1300
 
     /// Milliseconds that a server waits for the threads of the last one that read requests. They
     /// wait for nothing but a processor.
@@ -71,8 +83,24 @@ package enum Limits {
     /// reader needs one, and one more for a request that it hands on.
     package static let firstSlots = 2 * readerThreads
 
-    /// Seconds in which a server that starts for the first time must have shown a sign of life.
+    /// Milliseconds between two looks of the keeper at its server.
+    package static let serverLook: UInt64 = 100
+
+    /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
+    /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
+
+    /// Seconds in which a later one must have: it asks nothing, but may find a machine that is
+    /// busy with the memory of the one before.
+    package static let serverRestart: UInt64 = 30
+
+    /// Milliseconds for which all readers may have the same requests before they count as stuck:
+    /// each is done in microseconds, and the rest of the two seconds is the keeper's.
+    package static let readersPatience: UInt64 = 300
+
+    /// Milliseconds between two looks whether a successor must be told something new about the
+    /// datastore: what it learns too late costs it a second.
+    package static let recordInterval: UInt64 = 100
 
     /// Inodes whose invalidation in the kernel's page cache is pending, at most: each is pending
     /// once, so there are no more than inodes in memory.
@@ -80,6 +108,25 @@ package enum Limits {
 
     /// Seconds that requests under way have to end after an unmount.
     package static let drain: UInt64 = 10
+
+    /// Milliseconds that requests under way have to end when a server hands over: with a datastore
+    /// that answers they do, and what does not is done again by the successor. Clients see the
+    /// wait as a part of a pause that must stay below a second.
+    package static let handOver: UInt64 = 300
+
+    /// Milliseconds that the program to change to may take to say that it reads this mount's
+    /// memory and state: a slow disk may have to load it first.
+    package static let probe: UInt64 = 15_000
+
+    /// Nanoseconds between two deaths by trap that count as one trouble, for which the cache is
+    /// left out of the way.
+    package static let trapWindow: UInt64 = 5_000_000_000
+
+    /// Nanoseconds without the cache before it is tried again: enough to be noticed.
+    package static let firstBypass: UInt64 = 10_000_000_000
+
+    /// The same at most, after it was doubled each time that it did not help.
+    package static let longestBypass: UInt64 = 300_000_000_000
 
     /// Smallest `ram=`, in bytes: below it the tables leave nothing for contents.
     package static let minimumRAM: UInt64 = 16 << 20
@@ -138,4 +185,132 @@ package enum Limits {
 
     /// Requests that may wait so at the same time: a part of the threads.
     package static let searchers = workerThreads / 2
+
+    /// Deliveries of alerts that run at the same time: a channel that hangs in one must not keep
+    /// later events from the other channels, and a storm of events must not become one of
+    /// processes.
+    package static let alertDeliveries = 4
+
+    /// Events that one delivery takes, at most: all that the ring in shared memory holds.
+    package static let alertBatch = 64
+
+    /// Seconds that all attempts of one channel may take in one delivery. What cannot be delivered
+    /// by then is logged.
+    package static let alertPatience: UInt64 = 45
+
+    /// Seconds that one attempt may take: mail servers that delay their greeting are waited for.
+    package static let alertAttempt: UInt64 = 15
+
+    /// Attempts for each message and channel; the log has it in any case.
+    package static let alertAttempts = 3
+
+    /// Seconds after which the keeper kills a delivery, which should have ended by its own limit.
+    package static let alertLife: UInt64 = alertPatience + 30
+
+    /// Seconds between two looks at what is held back by the rate limit.
+    package static let alertRecall: UInt64 = 30
+
+    /// Seconds until a delivery that could not be started is tried again.
+    package static let alertRestart: UInt64 = 1
+
+    /// Seconds between two messages of a class unless the configuration says otherwise: often
+    /// enough to show that a problem goes on, seldom enough to be read.
+    package static let alertInterval: UInt64 = 300
+
+    /// Bytes of output of a program that an alert channel runs, for the log.
+    package static let alertOutput = 4096
+
+    /// Bytes of an alert configuration, and of a file that holds a secret.
+    package static let alertFile = 1 << 16
+
+    /// Receivers of mail.
+    package static let alertReceivers = 32
+
+    /// Most bytes of tables for each cached block of the RAM tier: the published figure.
+    package static let tableBytesPerBlock: UInt64 = 64
+
+    /// Distinct contents that an estimate counts one by one, in tables of 100 MiB; of more, which
+    /// is beyond 16 GiB, it counts a share. The error of a share this large is below 1 %.
+    package static let estimateContents: UInt64 = 1 << 22
+
+    /// Files with several names that an estimate remembers, so that it reads each once; of more
+    /// it reads each name. About 50 bytes each.
+    package static let estimateLinks = 1 << 18
+
+    /// Folders inside one another that an estimate enters: each keeps two descriptors open.
+    package static let estimateDepth = 128
+
+    // MARK: - Health; times in nanoseconds
+
+    /// Without any answer for this long, what is in memory is answered from memory: far above what
+    /// a working filer takes, far below what a hypervisor waits.
+    package static let silentAfter: UInt64 = 1_000_000_000
+
+    /// Without any answer for this long a part is away: a filer that changes over to its partner
+    /// quickly is not, and requests that wait must not use up all of nfsd's threads.
+    package static let awayAfter: UInt64 = 5_000_000_000
+
+    /// Bad answers must last for this long: a burst of work is no sickness.
+    package static let degradedAfter: UInt64 = 5_000_000_000
+
+    /// And good ones for this long, so that a part at the limit does not come and go.
+    package static let healedAfter: UInt64 = 10_000_000_000
+
+    /// How long a part that was away must answer before it is healthy: with the looks and probes
+    /// in between less than two seconds.
+    package static let healthTrial: UInt64 = 1_000_000_000
+
+    /// The longest such trial, after relapses.
+    package static let longestHealthTrial: UInt64 = 30_000_000_000
+
+    /// Something that waits for this long has a probe sent after it: half of `silentAfter`, so that
+    /// one call that is stuck does not make a part silent.
+    package static let probeAfter: UInt64 = 500_000_000
+
+    /// The pause after the first probe; each doubles it.
+    package static let probePause: UInt64 = 250_000_000
+
+    /// The longest pause between probes: service is back within two seconds of the part.
+    package static let longestProbePause: UInt64 = 1_000_000_000
+
+    /// Answers of one kind are judged once there are so many …
+    package static let judgedAnswers: UInt64 = 16
+
+    /// … and at most so often …
+    package static let judgedWindow: UInt64 = 1_000_000_000
+
+    /// … or after this long with a quarter of them; fewer can only be good.
+    package static let longestJudgedWindow: UInt64 = 5_000_000_000
+
+    /// Medians that are never slow. What waits behind a disk, a busy network and a queue takes
+    /// tens of milliseconds; a guest feels a fifth of a second. Durable writes take longer.
+    package static let slowRead: UInt64 = 200_000_000
+    /// Likewise for operations on names and attributes.
+    package static let slowMetadata: UInt64 = 200_000_000
+    /// Likewise for writes.
+    package static let slowWrite: UInt64 = 500_000_000
+
+    /// So many times the usual median is unusual: load doubles or triples it on a sound day.
+    package static let slowFactor: UInt64 = 5
+
+    /// A median that is slow however usual it is: guests give up after 30 of these.
+    package static let slowAlways: UInt64 = 2_000_000_000
+
+    /// Windows before anything is called unusual.
+    package static let learningWindows: UInt64 = 10
+
+    /// The weight of a window in what is usual, as a divisor: minutes of steady work.
+    package static let usualWindows: UInt64 = 64
+
+    /// Failed calls in a window that make it bad, if they are a tenth of all: one damaged file has
+    /// its errors too.
+    package static let failedCalls: UInt64 = 5
+
+    /// Calls of one kind that are stuck for `awayAfter` and make it stalled: an eighth of the
+    /// threads that wait, so that the others still answer.
+    package static let stalledCalls = workerThreads / 8
+
+    /// Calls that may be under way while the datastore is away, beside the probe: they bring news
+    /// too, and each keeps a thread of a killed server from ending.
+    package static let callsWhileAway = 4
 }

@@ -40,6 +40,8 @@ package struct MountOptionsParser {
     package static func isName(_ text: some StringProtocol) -> Bool {
         let bytes = text.utf8
         guard (1...64).contains(bytes.count), text != ".", text != ".." else { return false }
+        // /etc/forebay/NAME.toml would be a file of the alert channels.
+        if text == "alerts" || text.hasSuffix(".alerts") { return false }
         return bytes.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

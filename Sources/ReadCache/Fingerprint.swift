@@ -4,23 +4,36 @@ import Syscalls
 /// What stands for the contents of a block: 128 bits of a keyed cryptographic hash. Two blocks with
 /// the same fingerprint are taken for the same, so a guest must not be able to craft one: the key
 /// is secret.
-struct Fingerprint: BitwiseCopyable, Equatable, Sendable {
-    var high: UInt64 = 0
-    var low: UInt64 = 0
+package struct Fingerprint: BitwiseCopyable, Hashable, Sendable {
+    /// The first 64 bits.
+    package var high: UInt64 = 0
+    /// The last 64 bits.
+    package var low: UInt64 = 0
+
+    package init() {}
+
+    /// A fingerprint that was made before, as when it is read from a device.
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
 }
 
 /// The secret that fingerprints are made with.
-struct FingerprintKey: Sendable {
+package struct FingerprintKey: Sendable {
     private var state = CHash_key()
 
+    /// Bytes of a key.
+    package static let length = 64
+
     /// Takes exactly 64 bytes. Throws EINVAL otherwise.
-    init(_ bytes: [UInt8]) throws(Errno) {
-        guard bytes.count == 64 else { throw Errno.invalid }
+    package init(_ bytes: [UInt8]) throws(Errno) {
+        guard bytes.count == FingerprintKey.length else { throw Errno.invalid }
         CHash_prepare(&state, bytes)
     }
 
     /// The fingerprint of 4,096 bytes.
-    func fingerprint(_ block: UnsafeRawPointer) -> Fingerprint {
+    package func fingerprint(_ block: UnsafeRawPointer) -> Fingerprint {
         var result = Fingerprint()
         withUnsafePointer(to: state) { key in
             withUnsafeMutableBytes(of: &result) { bytes in
@@ -34,7 +47,7 @@ struct FingerprintKey: Sendable {
 /// A permutation of the 64-bit numbers that spreads neighbours evenly (the finalizer of
 /// SplitMix64), so that hash tables can keep the spread number in place of the key and be exact.
 @inline(__always)
-func spread(_ number: UInt64) -> UInt64 {
+package func spread(_ number: UInt64) -> UInt64 {
     var value = number
     value = (value ^ (value &>> 30)) &* 0xBF58_476D_1CE4_E5B9
     value = (value ^ (value &>> 27)) &* 0x94D0_49BB_1331_11EB
@@ -42,7 +55,7 @@ func spread(_ number: UInt64) -> UInt64 {
 }
 
 /// The inverse of `spread`.
-func gathered(_ spread: UInt64) -> UInt64 {
+package func gathered(_ spread: UInt64) -> UInt64 {
     var value = spread
     value = (value ^ (value &>> 31) ^ (value &>> 62)) &* 0x3196_42B2_D24D_8EC3
     value = (value ^ (value &>> 27) ^ (value &>> 54)) &* 0x96DE_1B17_3F11_9089
@@ -51,6 +64,6 @@ func gathered(_ spread: UInt64) -> UInt64 {
 
 /// A number below `count` that is as evenly spread as the high bits of `hash` are.
 @inline(__always)
-func scaled(_ hash: UInt64, _ count: Int) -> Int {
+package func scaled(_ hash: UInt64, _ count: Int) -> Int {
     Int(truncatingIfNeeded: hash.multipliedFullWidth(by: UInt64(truncatingIfNeeded: count)).high)
 }

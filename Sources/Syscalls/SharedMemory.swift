@@ -21,6 +21,13 @@ package final class SharedMemory: @unchecked Sendable {
         return raw
     }
 
+    /// Bytes of an open memfd.
+    package static func size(of descriptor: Int32) throws(Errno) -> Int {
+        var status = stat()
+        try call { fstat(descriptor, &status) }
+        return Int(status.st_size)
+    }
+
     /// Maps the whole of an open memfd, which stays the caller's. `populated` touches every page
     /// at once; the pages are left out of core dumps.
     package init(descriptor: Int32, populated: Bool) throws(Errno) {

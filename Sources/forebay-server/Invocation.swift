@@ -5,15 +5,19 @@ import Syscalls
 
 /// The command line of this program, which `forebay` and the keeper write:
 ///
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N]
-///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS --fuse-fd N --slots-fd N --frames-fd N
-///                    --root-fd N [--ready-fd N] [--died trap|other --died-at NANOSECONDS]
+///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [KEPT] [DIED]
+///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS KEPT [--ready-fd N] [DIED]
+///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N --frames-fd N
 ///
-/// On the ready descriptor goes one line: `ready`, or `error` and a text.
+///     KEPT  --fuse-fd N --slots-fd N --frames-fd N --root-fd N
+///     DIED  --died trap|other|handover --died-at NANOSECONDS
+///
+/// A keeper that is given KEPT goes on with the mount of an earlier one. On the ready descriptor goes one line: `ready`, or `error` and a text.
 struct Invocation {
     enum Role: String {
         case keep
         case serve
+        case probe
     }
 
     let role: Role
@@ -41,11 +45,19 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-        let needed = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
-        if role == .serve, needed.contains(where: { $0 < 0 }) {
-            throw .usage("forebay-server serve", "lacks a descriptor")
-        }
+        let shared = [slotsDescriptor, framesDescriptor]
+        let all = shared + [fuseDescriptor, rootDescriptor]
+        let isComplete =
+            switch role {
+            case .keep: all.allSatisfy { $0 < 0 } || all.allSatisfy { $0 >= 0 }
+            case .serve: all.allSatisfy { $0 >= 0 }
+            case .probe: shared.allSatisfy { $0 >= 0 }
+            }
+        guard isComplete else { throw .usage("forebay-server \(role)", "lacks a descriptor") }
     }
+
+    /// A keeper before this one has mounted already.
+    var isAdopted: Bool { role == .keep && fuseDescriptor >= 0 }
 
     private mutating func set(_ key: String, _ value: String) throws(Refusal) {
         switch key {
@@ -54,7 +66,7 @@ struct Invocation {
         case "--slots-fd": slotsDescriptor = try Self.descriptor(key, value)
         case "--frames-fd": framesDescriptor = try Self.descriptor(key, value)
         case "--root-fd": rootDescriptor = try Self.descriptor(key, value)
-        case "--died": predecessor = value == "trap" ? .trap : .other
+        case "--died": predecessor = Life.Cause(rawValue: value)?.predecessor ?? .other
         case "--died-at": diedAt = UInt64(value) ?? 0
         default: throw .usage(key, "is not known")
         }

@@ -12,7 +12,7 @@ import Syscalls
 /// unmount` calls, and at shutdown by the system's own unmounting. The server then finds the mount
 /// gone and exits with 0, and the keeper with it.
 struct Keeper {
-    private let invocation: Invocation
+    let invocation: Invocation
     private let mount: KernelMount
 
     init(_ invocation: Invocation) {
@@ -29,7 +29,10 @@ struct Keeper {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
-            let kept = try KeptDescriptors.make(invocation.options, mount: mount)
+            let kept =
+                invocation.isAdopted
+                ? KeptDescriptors(adopting: invocation)
+                : try KeptDescriptors.make(invocation.options, mount: mount)
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -40,7 +43,8 @@ struct Keeper {
         }
     }
 
-    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
+    private func keep(_ given: KeptDescriptors) throws(Refusal) -> Int32 {
+        var kept = given
         let slots: RequestSlots
         do throws(Errno) {
             slots = try RequestSlots(descriptor: kept.slots, populated: false)
@@ -55,24 +59,34 @@ struct Keeper {
         } catch {
             SystemLog.warning("the request slots cannot be locked in memory: \(error)")
         }
+        let pump = EventPump(slots: slots, name: invocation.options.name)
+        defer { pump.turn() }
         var life = Life()
+        resume(&life, slots)
         while true {
             slots.lastBeat = 0
-            let end = serve(slots, kept, &life)
-            if end == .exit(0) { return 0 }
+            slots.handedOverAt = 0
+            fitFrames(&kept, slots)
+            let end = serve(slots, kept, life, pump)
+            if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
                 mount.remove()
-                if end != .exit(1) { invocation.report("error the server ended: \(end)") }
+                if end != .exit(ServerExit.cannotServe.rawValue) {
+                    invocation.report("error the server ended: \(end)")
+                }
                 return 1
             }
-            SystemLog.warning("the server ended (\(end)); another one takes over")
-            life.note(end, hadServed: slots.lastBeat != 0)
+            note(end, &life, slots, &kept, pump)
+            pump.turn()
+            if end == .exit(ServerExit.handOverToInstalled.rawValue) {
+                becomeInstalled(kept, life)
+            }
             sleep(milliseconds: life.delay)
         }
     }
 
     private func serve(
-        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: inout Life
+        _ slots: RequestSlots, _ kept: KeptDescriptors, _ life: Life, _ pump: EventPump
     ) -> ServerProcess.End {
         let options = invocation.options
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
@@ -84,47 +98,17 @@ struct Keeper {
             arguments += ["--ready-fd", "\(3 + descriptors.count)"]
             descriptors.append(KeptDescriptors.raise(ready))
         }
-        if let cause = life.cause {
-            arguments += ["--died", cause, "--died-at", String(life.diedAt)]
-        }
+        arguments += life.arguments
         ServerProcess.reapEarlier()
         do throws(Errno) {
             let process = try ServerProcess.start(arguments: arguments, descriptors: descriptors)
             if descriptors.count > kept.all.count { close(descriptors[kept.all.count]) }
-            return process.wait(slots: slots, device: kept.fuse)
+            return process.wait(slots: slots, device: kept.fuse, pump: pump) {
+                bypassIsOver(life, slots)
+            }
         } catch {
             SystemLog.error("a server could not be started: \(error)")
             return .exit(2)
-        }
-    }
-}
-
-/// How servers lived so far: what the next one is told, and when it starts.
-struct Life {
-    /// Why the last one ended: `trap` or `other`; nil before the first end.
-    private(set) var cause: String?
-    private(set) var diedAt: UInt64 = 0
-    /// Milliseconds to wait before the next start.
-    private(set) var delay: UInt64 = 0
-
-    /// Signals by which a process ends itself, one request perhaps being the reason.
-    static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]
-
-    /// A server that had served and was killed from outside has a successor at once. Otherwise the
-    /// next start would probably end as the last one, so each waits longer, up to five seconds.
-    mutating func note(_ end: ServerProcess.End, hadServed: Bool) {
-        var isTrap = false
-        if case .signal(let number) = end { isTrap = Self.traps.contains(number) }
-        cause = isTrap ? "trap" : "other"
-        let now = monotonicNanoseconds()
-        let sinceLast = now &- diedAt
-        diedAt = now
-        if hadServed, !isTrap || sinceLast > .seconds(30) {
-            delay = 0
-        } else if delay == 0, hadServed {
-            delay = 100
-        } else {
-            delay = min(max(100, delay * 2), 5000)
         }
     }
 }

@@ -12,7 +12,7 @@ struct KeptDescriptors {
     /// Memory of the request slots.
     let slots: Int32
     /// Memory of the RAM tier.
-    let frames: Int32
+    private(set) var frames: Int32
     /// The folder of the datastore: to open it anew would ask a datastore that may hang.
     let root: Int32
 
@@ -40,6 +40,36 @@ struct KeptDescriptors {
         }
     }
 
+    /// Those that an earlier keeper of the same mount left, under the same numbers.
+    init(adopting invocation: Invocation) {
+        self.init(
+            fuse: invocation.fuseDescriptor, slots: invocation.slotsDescriptor,
+            frames: invocation.framesDescriptor, root: invocation.rootDescriptor)
+        staysOpen(false)
+    }
+
+    private init(fuse: Int32, slots: Int32, frames: Int32, root: Int32) {
+        self.fuse = fuse
+        self.slots = slots
+        self.frames = frames
+        self.root = root
+    }
+
+    /// Whether a program that this process becomes has them too.
+    func staysOpen(_ isOpen: Bool) {
+        for descriptor in all { _ = fcntl(descriptor, F_SETFD, isOpen ? 0 : FD_CLOEXEC) }
+    }
+
+    /// New memory for the RAM tier, of so many bytes, in the place of the old; no server may run.
+    mutating func renewFrames(size: Int) throws(Errno) {
+        let fresh = Self.raise(try SharedMemory.create(name: "forebay-frames", size: size))
+        close(frames)
+        frames = fresh
+    }
+
+    /// Bytes of the RAM tier's memory; nil when that cannot be asked for.
+    var framesSize: Int? { try? SharedMemory.size(of: frames) }
+
     /// Moves a descriptor out of the numbers that a server's are given.
     static func raise(_ descriptor: Int32) -> Int32 {
         let raised = CLinux_dup_above(descriptor, lowest)
@@ -52,7 +82,10 @@ struct KeptDescriptors {
     var all: [Int32] { [fuse, slots, frames, root] }
 
     /// The arguments that name them to a server.
-    static let arguments = [
-        "--fuse-fd", "3", "--slots-fd", "4", "--frames-fd", "5", "--root-fd", "6",
-    ]
+    static let arguments = names.enumerated().flatMap { [$1, "\(3 + $0)"] }
+
+    /// The arguments that name them to the next keeper, by the numbers that they have here.
+    var ownArguments: [String] { zip(Self.names, all).flatMap { [$0, "\($1)"] } }
+
+    private static let names = ["--fuse-fd", "--slots-fd", "--frames-fd", "--root-fd"]
 }

@@ -13,43 +13,66 @@ struct Server {
 
     init(_ invocation: Invocation) { self.invocation = invocation }
 
-    /// Serves until the mount is gone. Answers the exit status: 0 after an unmount.
+    /// Serves until the mount is gone or a successor is to go on. Answers the exit status.
     func run() -> Int32 {
         for number in [SIGINT, SIGHUP] { signal(number, SIG_IGN) }
+        HandOver.blockSignals()
         Self.raiseLimits()
         do throws(Errno) {
-            try serve()
-            return 0
+            return try serve().rawValue
         } catch {
             SystemLog.error("the server cannot serve: \(error)")
             invocation.report("error \(invocation.options.backing): \(error)")
-            return 1
+            return ServerExit.cannotServe.rawValue
         }
     }
 
-    private func serve() throws(Errno) {
-        let options = invocation.options
+    private func serve() throws(Errno) -> ServerExit {
+        let options = optionsInUse()
         for descriptor in 3...6 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
         let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: false)
         Events.install { slots.raise($0) }
         let datastore = try Datastore(
-            options: options, framesDescriptor: invocation.framesDescriptor,
-            counters: slots.counters)
+            options: options, root: invocation.rootDescriptor, record: slots.datastoreRecord,
+            framesDescriptor: invocation.framesDescriptor, counters: slots.counters,
+            bypass: slots.bypass)
+        datastore.onRecord { slots.datastoreRecord = $0 }
+        let live = LiveOptions(options)
         let facts = ServerFacts(
-            options: options, counters: slots.counters,
-            fuseRequests: { slots.requestCounts() })
+            options: live, counters: slots.counters, fuseRequests: { slots.requestCounts() },
+            bypass: { slots.bypass })
         Operations.virtualXattrs = VirtualXattrs(datastore: datastore, facts: facts)
         let session = try Session(
             device: invocation.fuseDescriptor, slots: slots, datastore: datastore)
+        let handOver = HandOver(session)
+        let orders = Orders(
+            invocation, options: live, slots: slots, datastore: datastore, handOver: handOver)
         let control = try controlServer(
-            ControlService(datastore: datastore, facts: facts), at: options.controlSocket)
-        try session.run(predecessor: invocation.predecessor, diedAt: invocation.diedAt) {
-            invocation.report("ready")
+            ControlService(datastore: datastore, facts: facts, server: orders),
+            at: options.controlSocket)
+        try handOver.awaitSignal()
+        let end = try session.run(
+            predecessor: invocation.predecessor, diedAt: invocation.diedAt
+        ) { invocation.report("ready") }
+        if case .handedOver(let isIdle) = end {
+            Self.exitAnyway(after: 1, status: handOver.status)
+            datastore.handOver(isIdle: isIdle)
+            // Threads that read requests live on: nothing that they use may be torn down.
+            _exit(handOver.status.rawValue)
         }
-        Self.exitAnyway(after: Limits.drain * 3)
+        Self.exitAnyway(after: Limits.drain * 3, status: .unmounted)
         control?.stop()
         // The datastore counts in the slots' memory to its end.
         withExtendedLifetime(session) { datastore.close() }
+        return .unmounted
+    }
+
+    /// What was asked for, as far as the keeper could make memory for it.
+    private func optionsInUse() -> MountOptions {
+        var options = invocation.options
+        let size = try? SharedMemory.size(of: invocation.framesDescriptor)
+        options.ram = min(options.ram, size ?? options.ram)
+        return options
     }
 
     /// Without its control socket a first server is refused; a successor goes on, since clients
@@ -66,13 +89,13 @@ struct Server {
         }
     }
 
-    /// The mount is gone and nobody waits for an answer any more: a datastore that hangs must not
-    /// keep the process for ever.
-    private static func exitAnyway(after seconds: UInt64) {
+    /// Nobody waits for an answer of this server any more: a datastore or a disk that hangs must
+    /// not keep the process for ever.
+    private static func exitAnyway(after seconds: UInt64, status: ServerExit) {
         let thread = try? Thread(name: "exit") {
             sleep(milliseconds: seconds * 1000)
             SystemLog.warning("the datastore did not answer to the end")
-            _exit(0)
+            _exit(status.rawValue)
         }
         thread?.detach()
     }

@@ -18,16 +18,22 @@ struct ServerProcess: ~Copyable {
     let pid: pid_t
     private let handle: Descriptor
 
-    /// Starts this program again with other arguments. `descriptors` become 3, 4, 5 … in the new
-    /// process; their own numbers must be higher than those.
+    /// Starts this program again with other arguments, or another one. `descriptors` become 3, 4,
+    /// 5 … in the new process; their own numbers must be higher than those. `output` takes what it
+    /// writes to its standard output and error; without it they are this process's.
     static func start(
-        arguments: [String], descriptors: [Int32]
+        program: String = "/proc/self/exe", arguments: [String], descriptors: [Int32],
+        output: Int32? = nil
     ) throws(Errno) -> ServerProcess {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         for (index, descriptor) in descriptors.enumerated() {
             posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(3 + index))
+        }
+        if let output {
+            posix_spawn_file_actions_adddup2(&actions, output, 1)
+            posix_spawn_file_actions_adddup2(&actions, output, 2)
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -45,7 +51,7 @@ struct ServerProcess: ~Copyable {
         // A trap must end the process at once: nobody waits for a back trace while clients wait.
         setenv("SWIFT_BACKTRACE", "enable=no", 1)
         var pid = pid_t()
-        let status = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, words, environ)
+        let status = posix_spawn(&pid, program, &actions, &attributes, words, environ)
         guard status == 0 else { throw Errno(status) }
         let handle = try call { CLinux_pidfd_open(pid) }
         return ServerProcess(pid: pid, handle: Descriptor(owning: handle))
@@ -61,29 +67,47 @@ struct ServerProcess: ~Copyable {
         while waitpid(-1, nil, WNOHANG) > 0 {}
     }
 
+    /// Waits for the end for so many milliseconds, then kills it.
+    func end(within milliseconds: UInt64) -> End {
+        var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
+        if poll(&event, 1, Int32(clamping: milliseconds)) > 0 { return reap() }
+        CLinux_pidfd_signal(handle.raw, SIGKILL)
+        return reap()
+    }
+
     /// Waits for the end. Looks ten times a second whether there is a sign of life; a server that
     /// shows none although there is something to do is killed. Time in which this process itself
-    /// did not run does not count.
-    func wait(slots: RequestSlots, device: Int32) -> End {
-        let interval: UInt64 = 100
+    /// did not run does not count. Once `isDue` says so, it is asked to hand over.
+    func wait(
+        slots: RequestSlots, device: Int32, pump: EventPump, isDue: () -> Bool
+    ) -> End {
+        let interval = Limits.serverLook
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
+        var isAsked = false
         let watch = DeathWatch(slots)
         defer { watch.end() }
         var events = [handle.raw, watch.descriptor].map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
         }
         while true {
+            if !isAsked, isDue() {
+                isAsked = true
+                CLinux_pidfd_signal(handle.raw, SIGTERM)
+            }
             if poll(&events, nfds_t(events.count), Int32(interval)) > 0 {
                 if events[0].revents != 0 { return reap() }
                 if let end = endInSight() { return end }
-                // It ends by itself: nobody waits, and how it ended is to be known for certain.
+                // The mount is gone: nobody waits.
                 events[1].fd = -1
             }
+            pump.turn()
             let beat = slots.lastBeat
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
-            let limit = beat == 0 ? Limits.serverStart * 1000 : Limits.serverSilence
+            if silence >= interval, let end = endInSight() { return end }
+            let start = slots.hasServed ? Limits.serverRestart : Limits.serverStart
+            let limit = beat == 0 ? start * 1000 : Limits.serverSilence
             guard silence >= limit, hasWork(slots, device) else { continue }
             SystemLog.error("server \(pid) shows no sign of life; it is replaced")
             CLinux_pidfd_signal(handle.raw, SIGKILL)
@@ -102,8 +126,9 @@ struct ServerProcess: ~Copyable {
         return poll(&event, 1, 0) > 0 && event.revents & Int16(POLLIN) != 0
     }
 
-    /// The signal of which a process dies that is not gone yet; nil when it does not. It may take
-    /// seconds to free its memory and to close its files, and nobody waits for that.
+    /// How a process ends that is not gone yet, when it needs a successor. It may take seconds to
+    /// free its memory, and to close files and end calls on a datastore that hangs; the descriptor
+    /// of the process is silent for as long. What is left runs no code of ours any more.
     private func endInSight() -> End? {
         guard let text = TextFile.read("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")")
         else { return nil }
@@ -113,8 +138,9 @@ struct ServerProcess: ~Copyable {
         guard fields.count > 50, let flags = UInt32(fields[7]), let status = Int32(fields[50])
         else { return nil }
         let isExiting: UInt32 = 0x4
-        guard flags & isExiting != 0, status & 0x7f != 0 else { return nil }
-        return Self.end(status: status)
+        // 0 is also what is told to those who may not know; an unmounted server is waited for.
+        guard flags & isExiting != 0, status != 0 else { return nil }
+        return Self.end(of: status)
     }
 
     private func reap() -> End {
@@ -122,10 +148,10 @@ struct ServerProcess: ~Copyable {
         while waitpid(pid, &status, 0) < 0 {
             if errno != EINTR { return .exit(1) }
         }
-        return Self.end(status: status)
+        return Self.end(of: status)
     }
 
-    private static func end(status: Int32) -> End {
+    private static func end(of status: Int32) -> End {
         let number = status & 0x7f
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
     }

@@ -15,7 +15,9 @@ struct Forebay: ParsableCommand {
         version: Version.text,
         subcommands: [
             MountCommand.self, UnmountCommand.self, StatusCommand.self, FlushCommand.self,
-            DropCommand.self, PreflightCommand.self,
+            DropCommand.self, PreflightCommand.self, ExportCommand.self, UnexportCommand.self,
+            SetCommand.self, BypassCommand.self, UpgradeCommand.self, AlertCommand.self,
+            EstimateCommand.self,
         ])
 
     /// Parses the arguments and does what they say. Help and version go to standard output.

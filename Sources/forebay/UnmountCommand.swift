@@ -48,6 +48,10 @@ struct Unmounter {
         }
         let serving = find()
         let path = try place(serving)
+        // Without threads the server serves nobody: its clients wait, and miss nothing.
+        if SystemFiles().serverThreads > 0, let export = MountHolders.exports(path) {
+            throw Refusal("'\(path)'", export, hint: "end that and try again")
+        }
         var processes: [pid_t] = []
         if let serving {
             let status = try serving.ask("status", milliseconds: left)

@@ -132,7 +132,9 @@ import Testing
     }
 
     @Test func aSuccessorTakesTheSocketOver() throws {
-        let successor = try ControlServer(path: path) { _ in "{\"successor\":true}" }
+        let successor = try ControlServer(path: path) { _ in
+            ControlAnswer("{\"successor\":true}")
+        }
         #expect(try ask("status")["successor"] == .flag(true))
         server.stop()
         #expect(try ask("status")["successor"] == .flag(true))

@@ -79,8 +79,9 @@ final class FakeDatastore: ControlledDatastore {
 /// Facts of a server that has no shared counters.
 func testFacts() -> ServerFacts {
     ServerFacts(
-        options: MountOptions(
-            backing: "/mnt/nas", mountpoint: "/srv/vms", name: "nas", state: "/tmp/s",
-            ram: 16 << 20),
+        options: LiveOptions(
+            MountOptions(
+                backing: "/mnt/nas", mountpoint: "/srv/vms", name: "nas", state: "/tmp/s",
+                ram: 16 << 20)),
         counters: nil, fuseRequests: { [("READ", 7), ("LOOKUP", 1)] })
 }

@@ -47,7 +47,7 @@ import Testing
     ]
     private static let rootOnly = [
         "unique_bytes_ram", "unique_bytes_flash", "unique_bytes", "dedup_ratio", "health",
-        "version", "uptime", "restarts",
+        "health_transitions", "version", "uptime", "restarts",
     ]
 
     @Test func theTableIsTheContract() {

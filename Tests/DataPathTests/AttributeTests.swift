@@ -1,6 +1,8 @@
 import CLinux
 import Glibc
 import Passthrough
+import Policy
+import Synchronization
 import Syscalls
 import TestSupport
 import Testing
@@ -167,19 +169,77 @@ import Testing
         #expect(found.f_namemax == 255)
     }
 
+    /// A successor that starts in a silence asks nothing and knows what its predecessor knew.
+    @Test func aSuccessorBeginsWithoutAsking() throws {
+        var record = datastore.backing.record
+        record.attributes = try datastore.attributes(.root)
+        record.space = Space(try datastore.fileSystem())
+        record.health.state = .away
+        record.health.silentSince = monotonicNanoseconds() - .seconds(60)
+        record.health.illSince = record.health.silentSince
+        // Whoever asks a pipe for a folder gets an error.
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        close(ends[1])
+        let successor = try Datastore(
+            options: MountOptions(
+                backing: "/nowhere", mountpoint: "/nowhere", name: "successor",
+                state: fixture.folder.path("other"), ram: 8 << 20),
+            root: ends[0], record: record.bytes, framesDescriptor: nil, counters: nil)
+        defer { successor.close() }
+        successor.mayProbe.store(false, ordering: .relaxed)
+        #expect(successor.waitLimit() == .seconds(1))
+        try fixture.withoutWaiting { () throws in
+            #expect(try successor.attributes(.root).inode == record.attributes.inode)
+            #expect(try successor.fileSystem().f_blocks == UInt(record.space.blocks))
+        }
+        let kept = Mutex<[UInt8]>([])
+        successor.onRecord { bytes in kept.withLock { $0 = bytes } }
+        let again = try #require(BackingRecord(bytes: kept.withLock { $0 }))
+        #expect(again.rootHandle == record.rootHandle)
+        #expect(again.space == record.space)
+        #expect(again.health.state == .away)
+    }
+
+    /// What a slow datastore would take long to say again is told from memory for longer.
+    @Test func aSlowDatastoreIsAskedLessOften() throws {
+        var record = datastore.backing.record
+        record.health.state = .degraded(.slow)
+        let slow = try Datastore(
+            options: MountOptions(
+                backing: fixture.folder.path("backing"), mountpoint: "/nowhere", name: "slow",
+                state: fixture.folder.path("other"), ram: 8 << 20),
+            root: dup(datastore.backing.root.descriptor), record: record.bytes,
+            framesDescriptor: nil, counters: nil)
+        defer { slow.close() }
+        for (datastore, isKnown) in [(slow, true), (datastore, false)] {
+            let node = try datastore.lookup(parent: .root, name: "a").node
+            sleep(milliseconds: 300)
+            try fixture.withoutWaiting { () throws in
+                if isKnown {
+                    #expect(try datastore.attributes(node).size == 5000)
+                } else {
+                    #expect(throws: Errno.mustWait) { _ = try datastore.attributes(node) }
+                }
+            }
+        }
+        #expect(slow.report().health.hasPrefix("degraded: "))
+    }
+
     /// While the datastore is silent, what is known is told, and what is cached is read.
     @Test func aSilentDatastoreIsAnsweredForFromMemory() throws {
         let datastore = datastore
         _ = try datastore.open(node, flags: O_RDONLY, killSetID: false)
         _ = try fixture.read(node)
+        datastore.mayProbe.store(false, ordering: .relaxed)
         let isOver = Condition(false)
         let held = try Thread(name: "held") {
-            let index = datastore.backing.health.begin()
+            let mark = datastore.backing.health.begin()
             _ = isOver.wait { $0 ? true : nil }
-            datastore.backing.health.end(index)
+            datastore.backing.health.end(mark)
         }
         #expect(eventually { datastore.datastoreIsSilent() })
-        #expect(datastore.health().hasPrefix("degraded: "))
+        #expect(datastore.report().health.hasPrefix("degraded: "))
         try fixture.withoutWaiting { () throws in
             #expect(try datastore.lookup(parent: .root, name: "a").node == node)
             #expect(try datastore.attributes(node).size == 5000)
@@ -192,7 +252,8 @@ import Testing
         isOver.update { $0 = true }
         held.join()
         #expect(!datastore.datastoreIsSilent())
-        #expect(datastore.health() == "healthy")
+        #expect(datastore.report().health == "healthy")
+        #expect(datastore.report().healthTransitions == 2)
         #expect(datastore.waitLimit() == .seconds(60))
     }
 }

@@ -13,6 +13,7 @@ import Testing
     private static let golden: [(offset: Int, value: UInt64)] = [
         (0, 0x3153_544f_4c53_4246), (8, 2), (16, 2), (24, 1), (32, 3), (64, 0), (72, 0), (80, 0),
         (88, 0), (96, 0), (104, 0), (112, 0), (120, 0),
+        (128, 0),
     ]
 
     private func withMemory(_ body: (Int32, SharedMemory) throws -> Void) throws {
@@ -38,6 +39,32 @@ import Testing
         #expect(offsets == [32768, 1_089_536, medium, first, first + 2688, first + 5376])
         #expect(SlotState.received.rawValue == 2)
         #expect(SlotState.applied.rawValue == 3)
+    }
+
+    @Test func recordsAreKeptWhole() throws {
+        try withMemory { descriptor, memory in
+            let slots = try RequestSlots(descriptor: descriptor, populated: false)
+            #expect(slots.datastoreRecord == [])
+            for count in [1, 432, 7, 0, 300] {
+                let record = (0..<count).map { UInt8(truncatingIfNeeded: $0 + count) }
+                slots.datastoreRecord = record
+                #expect(slots.datastoreRecord == record)
+                let other = try RequestSlots(descriptor: descriptor, populated: false)
+                #expect(other.datastoreRecord == record)
+            }
+            // What does not fit is not kept, and what says that it is longer is none.
+            let kept = slots.datastoreRecord
+            slots.datastoreRecord = [UInt8](repeating: 1, count: 433)
+            #expect(slots.datastoreRecord == kept)
+            for copy in [136, 576] {
+                memory.base.storeBytes(of: 433, toByteOffset: copy, as: UInt64.self)
+            }
+            #expect(slots.datastoreRecord == [])
+            // The options behind it are untouched.
+            #expect(memory.base.load(fromByteOffset: 1016, as: UInt64.self) == 0)
+            memory.base.storeBytes(of: 3, toByteOffset: 128, as: UInt64.self)
+            #expect(slots.datastoreRecord == [])
+        }
     }
 
     /// Every flipped bit of what describes the format is refused; none traps.

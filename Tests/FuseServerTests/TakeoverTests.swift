@@ -117,6 +117,39 @@ import Testing
         #expect(slots.value(CounterWord.poisoned) == 1)
     }
 
+    /// Of several requests that were in progress at both deaths most are innocent: none is ended
+    /// until a server without the cache has died of it too.
+    @Test func severalSuspectsAreDoneAgain() throws {
+        let (mount, slots) = try deadMount()
+        for (index, node) in [211, 212, 213].enumerated() {
+            let unique = UInt64(70 + index)
+            let request = FakeKernel.request(10, unique: unique, node: UInt64(node), name)
+            place(request, in: slots.slot(index))
+            slots.slot(index).store(.traps, node == 213 ? 2 : 1)
+        }
+        #expect(slots.suspects == 3)
+        try mount.serve(table(), predecessor: .trap) { _ in
+            let replies = (0..<3).compactMap { _ in mount.kernel.receive() }
+            #expect(Set(replies.filter { $0.error == 0 }.map(\.unique)) == [70, 71])
+            #expect(replies.contains(FakeKernel.Reply(unique: 72, error: EIO, body: [])))
+        }
+        #expect(slots.value(CounterWord.poisoned) == 1)
+    }
+
+    /// What a server left that handed over was not in its way, and may still be half done.
+    @Test func handingOverIsNoDeathByARequest() throws {
+        let (mount, slots) = try deadMount()
+        place(FakeKernel.request(10, unique: 74, node: 214, name), in: slots.slot(0))
+        slots.slot(0).store(.traps, 1)
+        #expect(slots.suspects == 1)
+        try mount.serve(table(), predecessor: .handedOver) { _ in
+            #expect(mount.kernel.receive()?.error == 0)
+            #expect(Gates.repeats(214) == 1)
+        }
+        #expect(slots.value(CounterWord.poisoned) == 0)
+        #expect(slots.value(CounterWord.restarts) == 1)
+    }
+
     /// A death from outside is no reason to suspect a request.
     @Test func killsAreNotPoison() throws {
         let (mount, slots) = try deadMount()

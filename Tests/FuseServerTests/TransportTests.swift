@@ -14,7 +14,7 @@ import Testing
     @Test func initAgreesOnTheRightThings() throws {
         let mount = try FakeMount()
         let session = try mount.session(fuse_lowlevel_ops())
-        let thread = try Thread(name: "session") { try? session.run(predecessor: .none) {} }
+        let thread = try Thread(name: "session") { _ = try? session.run(predecessor: .none) {} }
         mount.kernel.send(FakeKernel.initRequest())
         let reply = try #require(mount.kernel.receive())
         let out = reply.body.withUnsafeBytes { $0.loadUnaligned(as: fuse_init_out.self) }
@@ -87,6 +87,38 @@ import Testing
             Gates.open(101)
             let answered = Set((0..<3).compactMap { _ in mount.kernel.receive()?.unique })
             #expect(answered == [12, 14, 16])
+        }
+    }
+
+    /// Signs of life stop when no reader gets on, and only then.
+    @Test func stuckReadersAreNoLife() throws {
+        var table = fuse_lowlevel_ops()
+        table.getattr = { request, node, _ in
+            Gates.pass(node)
+            fuse_reply_err(request, EPERM)
+        }
+        let mount = try FakeMount()
+        try mount.serve(table) { _ in
+            let slots = try mount.slots()
+            let argument = [UInt8](repeating: 0, count: 16)
+            func isAlive() -> Bool {
+                let beat = slots.lastBeat
+                return eventually(within: 1) { slots.lastBeat != beat }
+            }
+            for number in 1..<UInt64(Limits.readerThreads) {
+                mount.kernel.send(3, unique: 40 + 2 * number, node: 111, argument)
+            }
+            Gates.awaitEntry(111, count: Limits.readerThreads - 1)
+            sleep(milliseconds: 2 * Limits.readersPatience)
+            #expect(isAlive())
+            mount.kernel.send(3, unique: 60, node: 112, argument)
+            Gates.awaitEntry(112)
+            #expect(eventually { !isAlive() })
+            Gates.open(112)
+            #expect(mount.kernel.receive()?.unique == 60)
+            #expect(isAlive())
+            Gates.open(111)
+            for _ in 1..<Limits.readerThreads { #expect(mount.kernel.receive()?.error == EPERM) }
         }
     }
 

@@ -87,7 +87,7 @@ extension OnMounts {
 }
 
 /// Threads that use a mount and check all that they read, until they are stopped.
-private final class Load: Sendable {
+final class Load: Sendable {
     private let isStopped = SharedFlag()
     private let found = Mutex<[String]>([])
     private let count = Atomic(0)

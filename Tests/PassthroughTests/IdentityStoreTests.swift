@@ -21,6 +21,26 @@ import Testing
             type: S_IFREG, name: name)
     }
 
+    /// A killed server whose threads wait for the datastore keeps its locks for as long.
+    @Test func locksOfAPredecessorDoNotMatter() throws {
+        do {
+            let store = open()
+            store.remember(NodeID(5), identity(5))
+            store.markComplete(true)
+        }
+        let left = try OpenFile(state + "/identity.db-shm", O_RDWR | O_CREAT)
+        var lock = flock()
+        lock.l_type = Int16(F_WRLCK)
+        // F_OFD_SETLK, which Swift does not see: owned by the open file, not by this process.
+        #expect(fcntl(left.raw, 37, &lock) == 0)
+        let store = open()
+        #expect(store.wasComplete)
+        #expect(store.find(NodeID(5)) == identity(5))
+        store.remember(NodeID(6), identity(6))
+        store.flush()
+        #expect(!Files.exists(state + "/identity.db.old"))
+    }
+
     @Test func whatIsRememberedIsThereAfterReopening() {
         let highest = NodeID(.max)
         do {

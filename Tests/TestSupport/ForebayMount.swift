@@ -15,17 +15,22 @@ package final class ForebayMount: Sendable {
     package let state: String
     /// The options of the mount command, `name=` and `state=` included.
     package let options: [String]
+    /// The command line tool that it is made with.
+    package let program: String
 
     private let space: TemporaryFolder
     private let environment: [String: String]
     private static let number = Mutex(0)
 
     /// Mounts with 64 MiB of RAM tier and the given options (`["ram=16M", "attr_timeout=1"]`; a
-    /// later option of the same name wins). `environment` adds to that of the programs. Throws a
-    /// `TestFailure` with the command's message.
+    /// later option of the same name wins). `program` is the command line tool, the build's own
+    /// when it is left out; `environment` adds to that of the programs. Throws a `TestFailure` with
+    /// the command's message.
     package init(
-        over backing: String, options: [String] = [], environment: [String: String] = [:]
+        over backing: String, options: [String] = [], program: String? = nil,
+        environment: [String: String] = [:]
     ) throws {
+        self.program = try program ?? Programs.forebay
         space = try TemporaryFolder("mount")
         self.environment = environment
         self.backing = backing
@@ -56,7 +61,7 @@ package final class ForebayMount: Sendable {
     /// Mounts, at first or again after `unmount`, with the same options and state.
     package func mount() throws {
         let result = try ChildProcess.run(
-            try Programs.forebay, ["mount", backing, path, "-o", options.joined(separator: ",")],
+            program, ["mount", backing, path, "-o", options.joined(separator: ",")],
             environment: environment)
         guard result.status == 0 else {
             stop()
@@ -66,7 +71,7 @@ package final class ForebayMount: Sendable {
 
     /// Unmounts as an administrator would. Throws when the command fails or processes stay.
     package func unmount() throws {
-        try ChildProcess.check(try Programs.forebay, ["unmount", path])
+        try ChildProcess.check(program, ["unmount", path])
         guard eventually(within: 10, { processes().isEmpty }) else {
             throw TestFailure("processes after unmount: \(processes().map(\.arguments))")
         }
@@ -76,7 +81,12 @@ package final class ForebayMount: Sendable {
     /// example `command("drop", "disk.img")`.
     @discardableResult
     package func command(_ verb: String, _ arguments: String...) throws -> ProgramResult {
-        try ChildProcess.check(try Programs.forebay, [verb, path] + arguments)
+        try ChildProcess.check(program, [verb, path] + arguments)
+    }
+
+    /// The same for a command that may fail.
+    package func attempt(_ verb: String, _ arguments: String...) throws -> ProgramResult {
+        try ChildProcess.run(program, [verb, path] + arguments)
     }
 
     /// What `forebay status --json` tells of the mount.
@@ -132,7 +142,7 @@ package final class ForebayMount: Sendable {
     /// Ends everything and leaves nothing mounted, whatever state it is in: asks first, then
     /// kills. May be called more than once.
     package func stop() {
-        if Mounts.at(path) != nil, let program = try? Programs.forebay {
+        if Mounts.at(path) != nil {
             _ = try? ChildProcess.run(program, ["unmount", path, "--timeout", "5"], limit: 10)
         }
         Mounts.removeAll(below: path)

@@ -94,6 +94,13 @@ package final class TestDatastore: Sendable {
         try command("hang \(operation) off")
     }
 
+    /// Stops the program itself: not even a fatal signal ends a call on it then, as with a filer
+    /// whose client waits in the kernel. Nothing else can be asked of it until `thaw`.
+    package func freeze() { kill(pid, SIGSTOP) }
+
+    /// Lets it run again.
+    package func thaw() { kill(pid, SIGCONT) }
+
     /// Makes an operation (or `all`) fail with an error, `ESTALE` for example: the next `count`
     /// times, or until `fail(operation, "none")`.
     package func fail(_ operation: String, _ error: String, count: Int? = nil) throws {
@@ -118,6 +125,7 @@ package final class TestDatastore: Sendable {
 
     /// Ends it and takes the mount away, whatever state it is in. May be called more than once.
     package func stop() {
+        thaw()
         _ = try? command("heal")
         control.disconnect()
         process.terminate()

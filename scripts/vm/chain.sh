@@ -12,7 +12,6 @@ MOUNT=/chain/forebay
 CLIENT=/chain/client
 LOCAL=/local
 STATE=$LOCAL/state
-FSID=6f1c7a52-3b0e-5c55-9d0a-0f0f5b7e0a01
 PLAIN_FSID=6f1c7a52-3b0e-5c55-9d0a-0f0f5b7e0a02
 EXPORT_OPTIONS=rw,sync,no_root_squash,no_subtree_check,mountpoint
 MOUNT_OPTIONS=name=vm,state=$STATE,ram=256M
@@ -52,7 +51,7 @@ mount_client() {
 
 mount_forebay() { forebay mount "$BACKING" "$MOUNT" -o "$MOUNT_OPTIONS"; }
 
-export_forebay() { exportfs -o "$EXPORT_OPTIONS,fsid=$FSID" "*:$MOUNT"; }
+export_forebay() { forebay export "$MOUNT" --to 127.0.0.1; }
 
 # stop_nfsd / start_nfsd: Forebay's own; to the hypervisor it is silence, as in a reboot of the host.
 stop_nfsd() { rpc.nfsd 0; }
@@ -131,7 +130,7 @@ chain_up() {
 
 chain_down() {
     umount "$CLIENT" || umount -l "$CLIENT"
-    exportfs -u "*:$MOUNT"
+    forebay unexport "$MOUNT"
     stop_nfsd
     exportfs -f
     forebay unmount "$MOUNT" || umount -l "$MOUNT"

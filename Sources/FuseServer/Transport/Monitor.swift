@@ -25,11 +25,12 @@ extension Session {
         }
     }
 
-    /// Readers never wait, so one that has the same request for a second is stuck: then there is
-    /// no sign of life any more and the keeper replaces this server.
+    /// Readers never wait. When each of them has had the same request for a third of a second,
+    /// or one for two seconds, they are stuck: then there is no sign of life any more, and the
+    /// keeper replaces this server unless they move on.
     private func readersMove(_ suspects: inout Suspects, now: UInt64) -> Bool {
         var still: [Int: (unique: UInt64, time: UInt64)] = [:]
-        var moves = true
+        var (stuck, isLost) = (0, false)
         for index in 0..<slots.format.large {
             let slot = slots.slot(index)
             guard slot.state == .received, slot.load(.started) != 0, !pool.contains(slot) else {
@@ -39,10 +40,12 @@ extension Session {
             let earlier = suspects.since[index]
             let since = earlier?.unique == unique ? (earlier?.time ?? now) : now
             still[index] = (unique, since)
-            if now > since, now - since > 2 * Limits.patience { moves = false }
+            guard now > since else { continue }
+            if now - since >= .milliseconds(Limits.readersPatience) { stuck += 1 }
+            if now - since > 2 * Limits.patience { isLost = true }
         }
         suspects.since = still
-        return moves
+        return !isLost && stuck < readerCount
     }
 
     /// Ends waits that last too long, and those whose caller has had a signal; tries others from

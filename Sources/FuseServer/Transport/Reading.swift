@@ -9,7 +9,7 @@ import Syscalls
 // moves to another slot and to the worker pool, so that what is cached is served whatever the
 // datastore does.
 extension Session {
-    /// The body of a reader thread: returns when the mount is gone.
+    /// The body of a reader thread: returns when the mount is gone or this server hands over.
     func readRequests() {
         guard var slot = slots.take(.large, until: .max) else { return }
         let context = makeContext(slot)
@@ -17,6 +17,7 @@ extension Session {
         defer { RequestContext.unbind() }
         WaitMode.set(mayWait: false)
         while true {
+            if isLeaving.load(ordering: .relaxed) { return slots.release(slot) }
             slot.beginReading()
             let length = Glibc.read(device, slot.request, slot.capacity)
             if length < 0 {

@@ -211,6 +211,25 @@ extension RequestSlots {
         set { header(.bypass).pointee.store(newValue.rawValue, ordering: .releasing) }
     }
 
+    /// When the last server that handed over stopped reading requests, monotonic nanoseconds; 0
+    /// when none did. A keeper clears it before it starts one.
+    package var handedOverAt: UInt64 {
+        get { header(.handedOverAt).pointee.load(ordering: .acquiring) }
+        set { header(.handedOverAt).pointee.store(newValue, ordering: .releasing) }
+    }
+
+    /// Requests that a thread works on, and that a server died of by a trap already: for the
+    /// keeper, once another one has died so.
+    package var suspects: Int {
+        var count = 0
+        for index in 0..<format.count {
+            let slot = slot(index)
+            guard slot.state == .received, slot.load(.started) != 0 else { continue }
+            if slot.load(.traps) > 0 { count += 1 }
+        }
+        return count
+    }
+
     /// What was set since the mount, as text for `-o`; empty when nothing was.
     package var laterOptions: String {
         let length = header(.optionsLength).pointee.load(ordering: .acquiring)
@@ -228,6 +247,39 @@ extension RequestSlots {
         header(.optionsLength).pointee.store(0, ordering: .releasing)
         (memory.base + SlotFormat.optionsOffset).copyMemory(from: bytes, byteCount: bytes.count)
         header(.optionsLength).pointee.store(UInt64(bytes.count), ordering: .releasing)
+    }
+}
+
+// MARK: - The datastore's record
+
+extension RequestSlots {
+    /// What servers learnt of the datastore, for their successors: at most 432 bytes, more are not
+    /// kept; empty before the first. One thread writes. The copy that does not count is written
+    /// and counts from then on, so that a death in between leaves the older one.
+    package var datastoreRecord: [UInt8] {
+        get {
+            let copy = recordCopy(header(.record).pointee.load(ordering: .acquiring))
+            guard let copy else { return [] }
+            let length = copy.load(as: UInt64.self)
+            guard length <= UInt64(SlotFormat.recordCapacity) else { return [] }
+            return Array(UnsafeRawBufferPointer(start: copy + 8, count: Int(length)))
+        }
+        set {
+            let number = header(.record).pointee.load(ordering: .acquiring)
+            let next: UInt64 = number == 1 ? 2 : 1
+            guard newValue.count <= SlotFormat.recordCapacity, let copy = recordCopy(next) else {
+                return
+            }
+            copy.storeBytes(of: UInt64(newValue.count), as: UInt64.self)
+            (copy + 8).copyMemory(from: newValue, byteCount: newValue.count)
+            header(.record).pointee.store(next, ordering: .releasing)
+        }
+    }
+
+    private func recordCopy(_ number: UInt64) -> UnsafeMutableRawPointer? {
+        guard number == 1 || number == 2 else { return nil }
+        let stride = 8 + SlotFormat.recordCapacity
+        return memory.base + SlotFormat.recordOffset + Int(number - 1) * stride
     }
 }
 

@@ -15,6 +15,16 @@ package enum Predecessor: Sendable {
     case trap
     /// By a signal from outside, or it was replaced.
     case other
+    /// By its own will: what it left in the slots was not in its way.
+    case handedOver
+}
+
+/// How a session ended.
+package enum SessionEnd: Equatable, Sendable {
+    /// The mount is gone.
+    case unmounted
+    /// A successor is to serve on. `isIdle`: nothing is under way any more, and nothing begins.
+    case handedOver(isIdle: Bool)
 }
 
 /// One life of a server on the mount's FUSE device: agrees with the kernel, takes over what an
@@ -28,9 +38,17 @@ package final class Session: @unchecked Sendable {
     let repeats = RepeatGate()
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
-    private let ended = Condition(false)
+    private let phase = Condition(Phase.serving)
+    /// Readers stop reading: the next server is to have what comes.
+    let isLeaving = Atomic(false)
     /// libfuse's session. Set once, before any other thread exists.
     private var handle: OpaquePointer?
+    private enum Phase {
+        case serving
+        case leaving
+        case gone
+    }
+
     /// The INIT that libfuse works on was answered by an earlier server.
     private var isInitReplayed = false
 
@@ -89,22 +107,29 @@ package final class Session: @unchecked Sendable {
 
     // MARK: - Life
 
-    /// Serves until the mount is gone. `ready` is called once requests are answered.
+    /// Serves until the mount is gone or `handOver` is called; then nothing of this object may be
+    /// used any more but by its own threads, which go with the process. `ready` is called once
+    /// requests are answered.
+    @discardableResult
     package func run(
         predecessor: Predecessor, diedAt: UInt64 = 0, ready: () -> Void
-    ) throws(Errno) {
+    ) throws(Errno) -> SessionEnd {
         CLinux_set_io_flusher()
         slots.guardServer()
         slots.awaitEndOfReaders()
         try agree()
         let left = takeOver(after: predecessor)
         slots.beat(at: monotonicNanoseconds())
-        let monitor = try Thread(name: "monitor") { [self] in watch() }
+        let monitor = try Thread(name: "monitor") { [self] in
+            // A busy machine must not keep it from showing that the server is alive.
+            CLinux_raise_thread()
+            watch()
+        }
         let invalidator = try Thread(name: "invalidation") { [self] in sendInvalidations() }
         for slot in left { submit(slot) }
         noteStart(predecessor, diedAt: diedAt)
         var readers: [Thread] = []
-        for number in 0..<min(Limits.readerThreads, slots.format.large) {
+        for number in 0..<readerCount {
             readers.append(
                 try Thread(name: "reader \(number)") { [self] in
                     slots.guardReader(number)
@@ -114,7 +139,7 @@ package final class Session: @unchecked Sendable {
         try Thread(name: "slots") { [self] in slots.releaseRest() }.detach()
         slots.markServed()
         ready()
-        _ = ended.wait { $0 ? true : nil }
+        if phase.wait({ $0 == .serving ? nil : $0 }) == .leaving { return leave() }
         for reader in readers { reader.join() }
         if !pool.drain(until: monotonicNanoseconds() + .seconds(Limits.drain)) {
             SystemLog.warning("requests are under way after the unmount; they are given up")
@@ -123,6 +148,7 @@ package final class Session: @unchecked Sendable {
         invalidation.stop()
         monitor.join()
         invalidator.detach()
+        return .unmounted
     }
 
     private func noteStart(_ predecessor: Predecessor, diedAt: UInt64) {
@@ -136,10 +162,15 @@ package final class Session: @unchecked Sendable {
         }
     }
 
-    var hasEnded: Bool { ended.withLock { $0 } }
+    /// Threads that read requests: each needs a large slot.
+    var readerCount: Int { min(Limits.readerThreads, slots.format.large) }
+
+    var hasEnded: Bool { phase.withLock { $0 == .gone } }
+
+    func startLeaving() { phase.update { if $0 == .serving { $0 = .leaving } } }
 
     /// The mount is gone.
-    func end() { ended.update { $0 = true } }
+    func end() { phase.update { $0 = .gone } }
 
     private func sendInvalidations() {
         invalidation.run { node in

@@ -7,8 +7,9 @@ import Syscalls
 // thing that a server leaves to its successor about requests, so its form is versioned.
 //
 //      0  header page   magic · version · slots per class · heartbeat · lengths of INIT · …
-//    512  guards        8 locks that tell of the end of threads: `Guards.swift`
+//    136  records       two copies of what servers learnt of the datastore, of which one counts
 //   1024  options       what `forebay set` changed since the mount, as text for `-o`
+//   3584  guards        8 locks that tell of the end of threads: `Guards.swift`
 //   4096  counters      512 words; who owns which: `CounterWord`
 //   8192  INIT          the request as the kernel sent it, once in the life of a mount
 //  12288  INIT's reply  as the kernel got it
@@ -62,11 +63,14 @@ package struct SlotFormat: Equatable, Sendable {
     static let initRequestOffset = 8192
     static let initReplyOffset = 12288
     static let initCapacity = 4096
-    static let guardsOffset = 512
+    static let recordOffset = 136
+    /// Bytes of a record, behind its length.
+    static let recordCapacity = 432
+    static let guardsOffset = 3584
     /// For the main thread and the readers.
     static let guardCount = 8
     static let optionsOffset = 1024
-    static let optionsCapacity = 3072
+    static let optionsCapacity = 2560
     static let eventsOffset = 16384
     static let eventSize = 256
     static let eventCount = 64
@@ -154,15 +158,10 @@ enum HeaderWord: Int {
     /// Events raised since the mount, and those that the keeper has taken or given up.
     case eventsRaised = 112
     case eventsTaken = 120
-}
-
-/// Whether the cache is left out of the way; the numbers are part of the format.
-package enum BypassMode: UInt64, Sendable {
-    case off = 0
-    /// Somebody asked for it; only they end it.
-    case byCommand = 1
-    /// Servers died one after the other; the full one is tried again by itself.
-    case automatic = 2
+    /// Which copy of the datastore's record counts: 1 or 2, 0 while there is none.
+    case record = 128
+    /// Monotonic time at which a server that hands over stopped reading requests.
+    case handedOverAt = 1016
 }
 
 /// Words of the counters page, by their index. They run since the mount, over every server.

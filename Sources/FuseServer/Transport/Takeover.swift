@@ -26,7 +26,11 @@ extension Session {
             guard let length = repeatableLength(slot) else { continue }
             guard seen.insert(slot.unique).inserted else { continue }
             prepare(slot, length: length, after: predecessor)
-            isKept[slot.index] = !endIfPoison(slot)
+            isKept[slot.index] = true
+        }
+        for slot in poison(among: all.filter { isKept[$0.index] }) {
+            end(poison: slot)
+            isKept[slot.index] = false
         }
         slots.releaseFirst(all.filter { !isKept[$0.index] })
         let left = all.filter { isKept[$0.index] }.map { compact($0) }
@@ -70,17 +74,22 @@ extension Session {
     }
 
     /// A request in progress at two deaths by trap is taken for their cause: it ends with EIO,
-    /// because a third death would help nobody.
-    private func endIfPoison(_ slot: Slot) -> Bool {
-        guard slot.load(.traps) >= 2 else { return false }
+    /// because a third death would help nobody. When several were, most are innocent: the keeper
+    /// starts this server without the cache then, and only what it dies of too is the cause.
+    private func poison(among slots: [Slot]) -> [Slot] {
+        let suspects = slots.filter { $0.load(.traps) >= 2 }
+        return suspects.count == 1 ? suspects : suspects.filter { $0.load(.traps) >= 3 }
+    }
+
+    private func end(poison slot: Slot) {
         let operation = slot.operation
         let name = operation.name ?? "opcode \(operation.rawValue)"
-        SystemLog.error(
-            "two servers died while they did a \(name) of node \(slot.header.pointee.nodeid): "
-                + "it is answered with an error")
+        Events.raise(
+            .server, .problem,
+            "\(slot.load(.traps)) servers died while they did a \(name) of node "
+                + "\(slot.header.pointee.nodeid): it is answered with an error")
         slots.count(CounterWord.poisoned)
         Replies.fail(slot, .io, device: device)
-        return true
     }
 
     /// Moves a small request out of a slot that readers need.

@@ -32,6 +32,8 @@ final class WorkerPool: Sendable {
         var idle = 0
         var threads = 0
         var isStopping = false
+        /// Nothing is begun any more: what is queued is for the next server.
+        var isClosed = false
         var entries: [Entry]
 
         mutating func push(_ index: Int) {
@@ -76,7 +78,9 @@ final class WorkerPool: Sendable {
         state.updateWakingOne { state in
             state.entries[slot.index] = Entry(phase: .queued)
             state.push(slot.index)
-            guard state.idle < state.queued, state.threads < limit else { return false }
+            guard state.idle < state.queued, state.threads < limit, !state.isClosed else {
+                return false
+            }
             state.threads += 1
             return true
         }
@@ -89,6 +93,7 @@ final class WorkerPool: Sendable {
     func next() -> Slot? {
         state.withLock { $0.idle += 1 }
         let index = state.wait { state -> Int?? in
+            if state.isClosed { return .some(nil) }
             if let index = state.pop() {
                 state.idle -= 1
                 state.running += 1
@@ -182,11 +187,24 @@ final class WorkerPool: Sendable {
     /// Lets the threads end once the queue is empty.
     func stop() { state.update { $0.isStopping = true } }
 
+    /// Begins nothing more, whatever is queued.
+    func close() { state.update { $0.isClosed = true } }
+
+    /// Waits until no thread works on a request; false when the monotonic time `deadline` passes
+    /// first.
+    func becomesIdle(until deadline: UInt64) -> Bool {
+        while state.withLock({ $0.running > 0 }) {
+            if monotonicNanoseconds() >= deadline { return false }
+            sleep(milliseconds: 1)
+        }
+        return true
+    }
+
     /// Waits until nothing runs; false when the monotonic time `deadline` passes first.
     func drain(until deadline: UInt64) -> Bool {
         while !isEmpty {
             if monotonicNanoseconds() >= deadline { return false }
-            sleep(milliseconds: 10)
+            sleep(milliseconds: 2)
         }
         return true
     }
