@@ -143,7 +143,7 @@ let package = Package(
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "FuseServer", "Syscalls", "TestSupport", "forebay",
+                "CLinux", "CPosix", "FuseServer", "Policy", "Syscalls", "TestSupport", "forebay",
                 "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),

@@ -1,6 +1,7 @@
 import CLinux
 import FuseServer
 import Glibc
+import Policy
 import Syscalls
 import TestSupport
 import Testing
