@@ -143,8 +143,8 @@ let package = Package(
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "FuseServer", "Policy", "Syscalls", "TestSupport", "forebay",
-                "forebay-server", "test-datastore",
+                "CLinux", "CPosix", "FuseServer", "Policy", "Syscalls", "TestSupport",
+                "forebay", "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["Syscalls"], swiftSettings: strict),

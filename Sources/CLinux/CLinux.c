@@ -186,6 +186,36 @@ int CLinux_unmount(const char *target, int flags) { return umount2(target, flags
 int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
 const int CLinux_MNT_DETACH = MNT_DETACH;
 
+ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned address_size,
+                                const void *bytes, size_t count, const int *descriptors,
+                                int descriptor_count) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(8 * sizeof(int))];
+    } control = {0};
+    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {
+        .msg_name = (void *)address, .msg_namelen = address_size, .msg_iov = &vector,
+        .msg_iovlen = 1,
+    };
+    if (descriptor_count < 0 || descriptor_count > 8) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (descriptor_count > 0) {
+        size_t size = (size_t)descriptor_count * sizeof(int);
+        message.msg_control = control.space;
+        message.msg_controllen = CMSG_SPACE(size);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(header), descriptors, size);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+int CLinux_signal_at_parents_death(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0); }
+
 _Static_assert(sizeof(pthread_mutex_t) <= CLinux_GUARD_SIZE, "a guard has room for a mutex");
 
 int CLinux_guard_make(void *guard) {

@@ -11,6 +11,21 @@ extension Preflight {
         folder("backing", options.backing, backingText, missing: "mount the datastore there")
     }
 
+    /// The folder that waits for a mount is empty: accelerated in its place, it would show machines
+    /// without disks.
+    func backingMounted() -> PreflightCheck {
+        for folder in expectedMounts where table.entry(at: folder) == nil {
+            return .fail(
+                "backing-mounted", backingText,
+                "is not there: \(folder) is to be a mount and is none",
+                mend: "mount \(folder)")
+        }
+        return .pass(
+            "backing-mounted", backingText,
+            expectedMounts.isEmpty
+                ? "is not said to be a mount" : "lies on \(expectedMounts.joined(separator: ", "))")
+    }
+
     func mountpoint() -> PreflightCheck {
         folder(
             "mountpoint", options.mountpoint, mountpointText,

@@ -18,17 +18,21 @@ package struct PreflightCheck: Equatable, Sendable {
     /// The command or change that mends it; empty when it passes.
     package let mend: String
 
-    static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck {
+    /// A requirement that is met.
+    package static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck
+    {
         PreflightCheck(name: name, result: .pass, subject: subject, reason: reason, mend: "")
     }
 
-    static func warn(
+    /// A requirement that is not met and not needed.
+    package static func warn(
         _ name: String, _ subject: String, _ reason: String, mend: String
     ) -> PreflightCheck {
         PreflightCheck(name: name, result: .warn, subject: subject, reason: reason, mend: mend)
     }
 
-    static func fail(
+    /// A requirement that is not met.
+    package static func fail(
         _ name: String, _ subject: String, _ reason: String, mend: String
     ) -> PreflightCheck {
         PreflightCheck(name: name, result: .fail, subject: subject, reason: reason, mend: mend)
@@ -58,17 +62,21 @@ package struct Preflight: Sendable {
     let options: MountOptions
     let table: MountTable
     let runFolder: RunFolder
+    /// Folders that must be mounts, or what lies below them is not the datastore.
+    let expectedMounts: [String]
     let files: SystemFiles
 
     /// Milliseconds that the datastore may take to answer one question.
     static let patience: UInt64 = 5000
 
     /// `options` as they will be given to the mount, with paths that `AbsolutePath` made.
+    /// `expectedMounts` are those of fstab(5) unless given.
     package init(
         options: MountOptions, table: MountTable = .current(), runFolder: RunFolder = RunFolder(),
-        files: SystemFiles = SystemFiles()
+        expectedMounts: [String]? = nil, files: SystemFiles = SystemFiles()
     ) {
         self.options = options
+        self.expectedMounts = expectedMounts ?? ExpectedMounts.above(options.backing)
         self.table = table
         self.runFolder = runFolder
         self.files = files
@@ -77,7 +85,8 @@ package struct Preflight: Sendable {
     /// What a mount cannot do without, the most telling first. Stops at the first that fails.
     package func requirements() -> [PreflightCheck] {
         let all: [() -> PreflightCheck] = [
-            user, fuseDevice, backing, mountpoint, apart, mountpointInUse, nameInUse, statePlace,
+            user, fuseDevice, backingMounted, backing, mountpoint, apart, mountpointInUse,
+            nameInUse, statePlace,
         ]
         var done: [PreflightCheck] = []
         for check in all {
@@ -98,6 +107,7 @@ package struct Preflight: Sendable {
     /// answer.
     package func all() -> [PreflightCheck] {
         var checks = [user(), fuseDevice()]
+        checks.append(backingMounted())
         let reachable = backing()
         checks.append(reachable)
         if reachable.result != .fail { checks += [access(), handles(), nestedMounts()] }

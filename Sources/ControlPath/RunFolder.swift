@@ -10,12 +10,26 @@ package struct RunFolder: Sendable {
         package let name: String
         package let mountpoint: String
         package let backing: String
+        /// All options, as `MountOptions.optionText` writes them; empty when they are not known.
+        package let options: String
 
-        package init(name: String, mountpoint: String, backing: String) {
+        package init(name: String, mountpoint: String, backing: String, options: String = "") {
             self.name = name
             self.mountpoint = mountpoint
             self.backing = backing
+            self.options = options
         }
+
+        /// Reads the text of a lock file; nil when it is none.
+        init?(name: String = "", text: String) {
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            guard lines.count >= 2 else { return nil }
+            self.init(
+                name: name, mountpoint: String(lines[0]), backing: String(lines[1]),
+                options: lines.count > 2 ? String(lines[2]) : "")
+        }
+
+        var text: String { "\(mountpoint)\n\(backing)\n\(options)\n" }
     }
 
     package let path: String
@@ -26,6 +40,8 @@ package struct RunFolder: Sendable {
     package func socket(_ name: String) -> String { "\(path)/\(name).sock" }
     /// The lock file of a mount.
     package func lock(_ name: String) -> String { "\(path)/\(name).lock" }
+    /// The configuration of a mount that the service is asked for and that has no file in /etc.
+    package func configuration(_ name: String) -> String { "\(path)/\(name).toml" }
     /// What deliveries of alerts remember of earlier ones.
     package func alerts(_ name: String) -> String { "\(path)/\(name).alerts" }
     /// A template of mkdtemp(3) for a folder with secrets that a delivery of an alert uses.
@@ -40,7 +56,7 @@ package struct RunFolder: Sendable {
             try call { flock(file.raw, LOCK_EX | LOCK_NB) }
             // An unmount may have removed the file between the two calls.
             guard isCurrent(file.raw, mount.name) else { continue }
-            let text = Array("\(mount.mountpoint)\n\(mount.backing)\n".utf8)
+            let text = Array(mount.text.utf8)
             try call { ftruncate(file.raw, 0) }
             try call { pwrite(file.raw, text, text.count, 0) }
             return file
@@ -68,7 +84,7 @@ package struct RunFolder: Sendable {
 
     private func removeUnlocked(_ name: String) {
         unlink(socket(name))
-        unlink(alerts(name))
+        unlink(configuration(name))
         // Left by a delivery that was killed.
         for folder in TextFile.names(in: path) where folder.hasPrefix("\(name).scratch-") {
             for file in TextFile.names(in: "\(path)/\(folder)") {
@@ -78,20 +94,23 @@ package struct RunFolder: Sendable {
         }
     }
 
+    /// Removes what was remembered of alerts. Not after a mount that failed: the next attempt must
+    /// not tell of it as if it were the first.
+    package func forgetAlerts(_ name: String) { unlink(alerts(name)) }
+
     /// Removes the files that dead processes left of a mount at this place.
     package func removeStale(mountpoint: String) {
         for file in TextFile.names(in: path) where file.hasSuffix(".lock") {
             let name = String(file.dropLast(5))
-            if described(name)?.mountpoint == mountpoint { _ = remove(name) }
+            guard described(name)?.mountpoint == mountpoint else { continue }
+            if remove(name) { forgetAlerts(name) }
         }
     }
 
     /// What the lock file of a name says, whether or not its processes live.
     package func described(_ name: String) -> Mount? {
         guard let text = TextFile.read(lock(name), limit: 16384) else { return nil }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        guard lines.count >= 2 else { return nil }
-        return Mount(name: name, mountpoint: String(lines[0]), backing: String(lines[1]))
+        return Mount(name: name, text: text)
     }
 
     /// The mounts whose processes live, by name.

@@ -1,7 +1,7 @@
 import Glibc
 import Syscalls
 
-/// What surrounds the service: the log of the machine, and systemd's notification socket.
+/// What surrounds the service: the log of the machine, and systemd.
 package enum ServiceManager {
     /// A descriptor for the standard error of processes that outlive the command: a stream of
     /// systemd's journal (the protocol of sd_journal_stream_fd(3)), or else the file
@@ -31,32 +31,6 @@ package enum ServiceManager {
             return consume socket
         } catch {
             return nil
-        }
-    }
-
-    /// Tells systemd of a change, such as `READY=1` (sd_notify(3)); does nothing where no manager
-    /// listens.
-    package static func notify(_ text: String) {
-        guard let variable = getenv("NOTIFY_SOCKET") else { return }
-        let path = String(cString: variable)
-        var name = Array(path.utf8)
-        // A leading "@" stands for the NUL byte of abstract names.
-        if name.first == UInt8(ascii: "@") { name[0] = 0 }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        guard !name.isEmpty, name.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            return
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
-        let size = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
-        let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let raw = socket(AF_UNIX, type, 0)
-        guard raw >= 0 else { return }
-        defer { close(raw) }
-        let bytes = Array(text.utf8)
-        withUnsafePointer(to: &address) { pointer in
-            let raw16 = UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
-            _ = sendto(raw, bytes, bytes.count, Int32(MSG_NOSIGNAL), raw16, size)
         }
     }
 }

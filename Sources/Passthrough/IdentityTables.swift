@@ -57,7 +57,9 @@ struct OpenedIdentity: ~Copyable {
             throw .init(message: "the table belongs to another datastore")
         }
         // Each change waits for the disk, and clients for the start.
-        if try database.meta("version") == nil { try database.setMeta("version", Self.version) }
+        if try database.meta("version") != Self.version {
+            try database.setMeta("version", Self.version)
+        }
         if try database.meta("datastore") == nil { try database.setMeta("datastore", identity) }
         if let key = try database.meta("key"), key.count == 64 {
             fingerprintKey = key

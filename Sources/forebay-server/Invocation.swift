@@ -5,9 +5,10 @@ import Syscalls
 
 /// The command line of this program, which `forebay` and the keeper write:
 ///
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [KEPT] [DIED]
+///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N] [KEPT] [DIED]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS KEPT [--ready-fd N] [DIED]
-///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N --frames-fd N
+///                    [--keeper-pid N]
+///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N
 ///
 ///     KEPT  --fuse-fd N --slots-fd N --frames-fd N --root-fd N
 ///     DIED  --died trap|other|handover --died-at NANOSECONDS
@@ -27,6 +28,8 @@ struct Invocation {
     private(set) var slotsDescriptor: Int32 = -1
     private(set) var framesDescriptor: Int32 = -1
     private(set) var rootDescriptor: Int32 = -1
+    private(set) var lockDescriptor: Int32?
+    private(set) var keeperPid: pid_t?
     private(set) var predecessor = Predecessor.none
     private(set) var diedAt: UInt64 = 0
 
@@ -45,13 +48,12 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-        let shared = [slotsDescriptor, framesDescriptor]
-        let all = shared + [fuseDescriptor, rootDescriptor]
+        let all = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
         let isComplete =
             switch role {
             case .keep: all.allSatisfy { $0 < 0 } || all.allSatisfy { $0 >= 0 }
             case .serve: all.allSatisfy { $0 >= 0 }
-            case .probe: shared.allSatisfy { $0 >= 0 }
+            case .probe: slotsDescriptor >= 0
             }
         guard isComplete else { throw .usage("forebay-server \(role)", "lacks a descriptor") }
     }
@@ -66,6 +68,8 @@ struct Invocation {
         case "--slots-fd": slotsDescriptor = try Self.descriptor(key, value)
         case "--frames-fd": framesDescriptor = try Self.descriptor(key, value)
         case "--root-fd": rootDescriptor = try Self.descriptor(key, value)
+        case "--lock-fd": lockDescriptor = try Self.descriptor(key, value)
+        case "--keeper-pid": keeperPid = pid_t(value)
         case "--died": predecessor = Life.Cause(rawValue: value)?.predecessor ?? .other
         case "--died-at": diedAt = UInt64(value) ?? 0
         default: throw .usage(key, "is not known")

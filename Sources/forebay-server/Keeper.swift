@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import FuseServer
 import Glibc
 import Policy
@@ -25,14 +26,17 @@ struct Keeper {
         for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
         setsid()
         chdir("/")
+        Residency.secure()
         do throws(Refusal) {
             let name = try NameLock(invocation.options.name)
             defer { withExtendedLifetime(name) {} }
             defer { unlink(invocation.options.controlSocket) }
+            defer { ServiceManager.forgetStored() }
             let kept =
                 invocation.isAdopted
                 ? KeptDescriptors(adopting: invocation)
                 : try KeptDescriptors.make(invocation.options, mount: mount)
+            kept.store(lock: invocation.lockDescriptor)
             let status = try keep(kept)
             if mount.isDead { mount.remove() }
             return status
@@ -43,8 +47,7 @@ struct Keeper {
         }
     }
 
-    private func keep(_ given: KeptDescriptors) throws(Refusal) -> Int32 {
-        var kept = given
+    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
         let slots: RequestSlots
         do throws(Errno) {
             slots = try RequestSlots(descriptor: kept.slots, populated: false)
@@ -53,20 +56,19 @@ struct Keeper {
             throw Refusal("memory of the mount", "\(error)")
         }
         Events.install { slots.raise($0) }
+        let pump = EventPump(slots: slots, name: invocation.options.name)
+        defer { pump.turn() }
         // Here and not in each server: their clients would wait for it.
         do throws(Errno) {
             try slots.lock()
         } catch {
             SystemLog.warning("the request slots cannot be locked in memory: \(error)")
         }
-        let pump = EventPump(slots: slots, name: invocation.options.name)
-        defer { pump.turn() }
         var life = Life()
         resume(&life, slots)
         while true {
             slots.lastBeat = 0
             slots.handedOverAt = 0
-            fitFrames(&kept, slots)
             let end = serve(slots, kept, life, pump)
             if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
@@ -76,7 +78,7 @@ struct Keeper {
                 }
                 return 1
             }
-            note(end, &life, slots, &kept, pump)
+            note(end, &life, slots, kept, pump)
             pump.turn()
             if end == .exit(ServerExit.handOverToInstalled.rawValue) {
                 becomeInstalled(kept, life)
@@ -92,7 +94,7 @@ struct Keeper {
         var arguments = ["serve", options.backing, options.mountpoint, "-o", options.optionText]
         let later = slots.laterOptions
         if !later.isEmpty { arguments += ["-o", later] }
-        arguments += KeptDescriptors.arguments
+        arguments += KeptDescriptors.arguments + KeptDescriptors.bond
         var descriptors = kept.all
         if let ready = invocation.readyDescriptor, !slots.hasServed {
             arguments += ["--ready-fd", "\(3 + descriptors.count)"]

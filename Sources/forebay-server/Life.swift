@@ -40,6 +40,13 @@ struct Life: Equatable {
     /// Signals by which a process ends itself.
     static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]
 
+    /// Takes in that an earlier keeper died, and its server with it, which had shown its last sign of
+    /// life at that monotonic time.
+    mutating func noteLoss(since time: UInt64) {
+        cause = .other
+        diedAt = time
+    }
+
     /// Takes in that a server ended so at the monotonic time `now`. `hadServed`: it had shown a
     /// sign of life. `hasCulprit`: one request was in progress at this death and at an earlier one;
     /// the next server answers it with an error.

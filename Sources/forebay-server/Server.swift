@@ -18,6 +18,7 @@ struct Server {
         for number in [SIGINT, SIGHUP] { signal(number, SIG_IGN) }
         HandOver.blockSignals()
         Self.raiseLimits()
+        if let keeper = invocation.keeperPid { Self.dieWith(keeper) }
         do throws(Errno) {
             return try serve().rawValue
         } catch {
@@ -28,7 +29,7 @@ struct Server {
     }
 
     private func serve() throws(Errno) -> ServerExit {
-        let options = optionsInUse()
+        let options = invocation.options
         for descriptor in 3...6 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
         let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: false)
         Events.install { slots.raise($0) }
@@ -67,14 +68,6 @@ struct Server {
         return .unmounted
     }
 
-    /// What was asked for, as far as the keeper could make memory for it.
-    private func optionsInUse() -> MountOptions {
-        var options = invocation.options
-        let size = try? SharedMemory.size(of: invocation.framesDescriptor)
-        options.ram = min(options.ram, size ?? options.ram)
-        return options
-    }
-
     /// Without its control socket a first server is refused; a successor goes on, since clients
     /// wait.
     private func controlServer(
@@ -87,6 +80,13 @@ struct Server {
             guard invocation.predecessor != .none else { throw error }
             return nil
         }
+    }
+
+    /// Ends this process with its keeper: the next one starts a server of its own, and two must
+    /// not answer the same requests.
+    private static func dieWith(_ keeper: pid_t) {
+        CLinux_signal_at_parents_death(SIGKILL)
+        if getppid() != keeper { _exit(1) }
     }
 
     /// Nobody waits for an answer of this server any more: a datastore or a disk that hangs must

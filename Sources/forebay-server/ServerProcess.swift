@@ -98,11 +98,12 @@ struct ServerProcess: ~Copyable {
             if poll(&events, nfds_t(events.count), Int32(interval)) > 0 {
                 if events[0].revents != 0 { return reap() }
                 if let end = endInSight() { return end }
-                // The mount is gone: nobody waits.
+                // It ends by itself: nobody waits, and how it ended is to be known for certain.
                 events[1].fd = -1
             }
             pump.turn()
             let beat = slots.lastBeat
+            ServiceReport.beat(isServing: beat != 0 && slots.hasServed)
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
             if silence >= interval, let end = endInSight() { return end }
@@ -126,23 +127,6 @@ struct ServerProcess: ~Copyable {
         return poll(&event, 1, 0) > 0 && event.revents & Int16(POLLIN) != 0
     }
 
-    /// How a process ends that is not gone yet, when it needs a successor. It may take seconds to
-    /// free its memory, and to close files and end calls on a datastore that hangs; the descriptor
-    /// of the process is silent for as long. What is left runs no code of ours any more.
-    private func endInSight() -> End? {
-        guard let text = TextFile.read("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")")
-        else { return nil }
-        // proc(5): `flags` is field 9 and `exit_code` field 52; the name before the third may
-        // hold anything.
-        let fields = text[end...].split { $0 == " " || $0 == "\n" }
-        guard fields.count > 50, let flags = UInt32(fields[7]), let status = Int32(fields[50])
-        else { return nil }
-        let isExiting: UInt32 = 0x4
-        // 0 is also what is told to those who may not know; an unmounted server is waited for.
-        guard flags & isExiting != 0, status != 0 else { return nil }
-        return Self.end(of: status)
-    }
-
     private func reap() -> End {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 {
@@ -154,5 +138,22 @@ struct ServerProcess: ~Copyable {
     private static func end(of status: Int32) -> End {
         let number = status & 0x7f
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
+    }
+
+    /// How the process ends when its main thread has ended and it is not gone yet: it may take
+    /// seconds to free its memory, and threads may wait in calls on a datastore that hangs. What is
+    /// left runs no code of ours any more.
+    private func endInSight() -> End? {
+        guard let text = TextFile.read("/proc/\(pid)/stat"), let name = text.lastIndex(of: ")")
+        else { return nil }
+        // proc(5): `flags` is field 9 and `exit_code` the last one; the name before the third may
+        // hold anything.
+        let fields = text[name...].split(whereSeparator: \.isWhitespace)
+        guard fields.count > 50, let flags = UInt32(fields[7]), let status = Int32(fields[50])
+        else { return nil }
+        let isExiting: UInt32 = 0x4
+        // 0 is also what is told to those who may not know; an unmounted server ends otherwise.
+        guard flags & isExiting != 0, status != 0 else { return nil }
+        return Self.end(of: status)
     }
 }

@@ -38,7 +38,6 @@ struct Foreground {
             var interval = timespec(tv_sec: 1, tv_nsec: 0)
             let signal = sigtimedwait(&set, nil, &interval)
             guard signal == SIGTERM || signal == SIGINT else { continue }
-            ServiceManager.notify("STOPPING=1\n")
             do throws(Refusal) {
                 try Unmounter(mountpoint: options.mountpoint, seconds: 60, child: keeper).unmount()
             } catch {

@@ -8,10 +8,13 @@ struct MountCommand: Command {
         commandName: "mount", abstract: "Mount the accelerated view of a datastore.")
 
     @Argument(help: "The folder of the datastore.")
-    var backing: String
+    var backing: String?
 
     @Argument(help: "Where the accelerated datastore appears.")
-    var mountpoint: String
+    var mountpoint: String?
+
+    @Option(help: "Mount what /etc/forebay/NAME.toml says.")
+    var name: String?
 
     @Option(
         name: .customShort("o"), parsing: .unconditionalSingleValue,
@@ -22,39 +25,24 @@ struct MountCommand: Command {
     var foreground = false
 
     func execute() throws(Refusal) {
-        let request = try MountRequest(backing: backing, mountpoint: mountpoint, options: options)
-        try Mounter(options: request.options).mount(foreground: foreground)
+        if foreground, ServiceManager.isMainProcess {
+            try ServiceStart().run { () throws(Refusal) in try request() }
+        } else {
+            try Mounter(try request()).mount(foreground: foreground)
+        }
     }
-}
 
-/// What a user asked to mount, with paths resolved and the configuration file taken in.
-struct MountRequest {
-    let options: MountOptions
-
-    init(
-        backing: String, mountpoint: String, options: [String], sloppy: Bool = false
-    ) throws(Refusal) {
-        for (what, path) in [("backing", backing), ("mountpoint", mountpoint)] where path.isEmpty {
-            throw .usage(what, "is empty", hint: "name a folder")
+    private func request() throws(Refusal) -> MountRequest {
+        if let name {
+            return try MountRequest(
+                name: name, backing: backing, mountpoint: mountpoint, options: options)
         }
-        // Names come from the path as it was written, not from where a link leads.
-        let (source, target) = (AbsolutePath.lexical(backing), AbsolutePath.lexical(mountpoint))
-        func parse(_ options: [String]) throws(Refusal) -> MountOptions {
-            try MountOptionsParser.parse(
-                backing: source, mountpoint: target, options: options, sloppy: sloppy)
+        guard let backing, let mountpoint else {
+            throw .usage(
+                "usage", "it is not said what to mount",
+                hint: "give BACKING and MOUNTPOINT, or --name NAME")
         }
-        var parsed = try parse(options)
-        let path = ConfigurationFile.path(name: parsed.name)
-        if let text = TextFile.read(path, limit: 1 << 20) {
-            let name = parsed.name
-            parsed = try parse(try ConfigurationFile.options(in: text, path: path) + options)
-            guard parsed.name == name else {
-                throw .usage(path, "names another mount", hint: "take name= out of it")
-            }
-        }
-        parsed.backing = AbsolutePath.resolve(backing)
-        parsed.mountpoint = AbsolutePath.resolve(mountpoint)
-        self.options = parsed
+        return try MountRequest(backing: backing, mountpoint: mountpoint, options: options)
     }
 }
 
@@ -96,6 +84,6 @@ enum MountHelper {
             backing: paths[0], mountpoint: paths[1], options: options,
             sloppy: flags.contains("s"))
         if flags.contains("f") { return }
-        try Mounter(options: request.options).mount(foreground: false)
+        try Mounter(request).mount(foreground: false)
     }
 }

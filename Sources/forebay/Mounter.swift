@@ -6,33 +6,25 @@ import Syscalls
 /// Starts the keeper of a mount and waits until the mount serves.
 struct Mounter {
     let options: MountOptions
+    private let expectedMounts: [String]
     private let runFolder = RunFolder()
     private var subject: String { "mount of '\(options.mountpoint)'" }
 
     /// Milliseconds until the keeper must have said that it serves, or why not.
     private static let patience: UInt64 = 90_000
 
-    init(options: MountOptions) { self.options = options }
+    init(_ request: MountRequest) {
+        options = request.options
+        expectedMounts = request.expectedMounts
+    }
 
     /// Mounts; returns when the mount serves, or with `foreground` when it is gone. On a refusal
     /// nothing is mounted and nothing is left.
     func mount(foreground: Bool) throws(Refusal) {
-        if let refusal = Preflight(options: options).refusal() { throw refusal }
+        try prepare()
+        if !foreground, ServiceHandOver(options).isDone() { return }
         let program = try ServerProgram.find()
-        try makeStateFolder()
-        let lock: Descriptor
-        do throws(Errno) {
-            lock = try runFolder.take(
-                RunFolder.Mount(
-                    name: options.name, mountpoint: options.mountpoint, backing: options.backing))
-        } catch {
-            if error == Errno(EWOULDBLOCK) {
-                throw Refusal(
-                    "name '\(options.name)'", "is in use",
-                    hint: "choose another with the option name=")
-            }
-            throw Refusal(runFolder.path, "\(error)", hint: "see whether /run can be written")
-        }
+        let lock = try takeName()
         if foreground { Foreground.blockSignals() }
         let keeper: pid_t
         do throws(Refusal) {
@@ -44,9 +36,30 @@ struct Mounter {
         }
         // From here on only the keeper and the server hold the lock.
         discard(lock)
-        if foreground {
-            ServiceManager.notify("READY=1\n")
-            try Foreground(keeper: keeper, options: options).stay()
+        if foreground { try Foreground(keeper: keeper, options: options).stay() }
+    }
+
+    /// Refuses what cannot be mounted, and makes the state folder.
+    func prepare() throws(Refusal) {
+        let preflight = Preflight(options: options, expectedMounts: expectedMounts)
+        if let refusal = preflight.refusal() { throw refusal }
+        try makeStateFolder()
+    }
+
+    /// Takes the mount's name, for as long as the descriptor or a copy of it is open.
+    func takeName() throws(Refusal) -> Descriptor {
+        do throws(Errno) {
+            return try runFolder.take(
+                RunFolder.Mount(
+                    name: options.name, mountpoint: options.mountpoint, backing: options.backing,
+                    options: options.optionText))
+        } catch {
+            if error == Errno(EWOULDBLOCK) {
+                throw Refusal(
+                    "name '\(options.name)'", "is in use",
+                    hint: "choose another with the option name=")
+            }
+            throw Refusal(runFolder.path, "\(error)", hint: "see whether /run can be written")
         }
     }
 
@@ -82,6 +95,7 @@ struct Mounter {
                 arguments: [
                     "keep", options.backing, options.mountpoint, "-o", options.optionText,
                     "--ready-fd", "\(ServerProgram.readyDescriptor)",
+                    "--lock-fd", "\(ServerProgram.lockDescriptor)",
                 ],
                 ready: writer.raw, lock: lock, log: log)
         } catch {

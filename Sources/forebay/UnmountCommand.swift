@@ -8,17 +8,23 @@ struct UnmountCommand: Command {
     static let configuration = CommandConfiguration(
         commandName: "unmount", abstract: "Flush, unmount, and wait until nothing is left.")
 
-    @Argument(help: "The mount.")
-    var mountpoint: String
+    @OptionGroup var mount: MountChoice
 
     @Option(help: "Seconds that it may take.")
     var timeout: UInt64 = 60
+
+    @Flag(help: "For the unit: no mount is no error, and a restart keeps the mount.")
+    var service = false
 
     func execute() throws(Refusal) {
         guard (1...86400).contains(timeout) else {
             throw .usage("--timeout \(timeout)", "is not a time", hint: "use 1 to 86400 seconds")
         }
-        try Unmounter(mountpoint: mountpoint, seconds: timeout).unmount()
+        if service {
+            try ServiceStop(mount, seconds: timeout).run()
+        } else {
+            try Unmounter(mountpoint: try mount.path(), seconds: timeout).unmount()
+        }
     }
 }
 
@@ -122,7 +128,10 @@ struct Unmounter {
                 waitpid(child, &status, WNOHANG | WNOWAIT)
             }
             let living = processes.filter { isAlive($0) }
-            if living.isEmpty, name.map({ runFolder.remove($0) }) ?? true { return }
+            if living.isEmpty, name.map({ runFolder.remove($0) }) ?? true {
+                if let name { runFolder.forgetAlerts(name) }
+                return
+            }
             guard monotonicNanoseconds() < deadline else {
                 let list = living.map { String($0) }.joined(separator: ", ")
                 throw Refusal(

@@ -3,7 +3,7 @@ import ControlPath
 import Glibc
 import Policy
 
-// Called by mount(8) under the name mount.forebay, otherwise with a command.
+// Called by mount(8) as mount.forebay, by systemd as forebay-generator, otherwise with a command.
 
 signal(SIGPIPE, SIG_IGN)
 let program = CommandLine.arguments.first?.split(separator: "/").last ?? "forebay"
@@ -11,6 +11,8 @@ let arguments = Array(CommandLine.arguments.dropFirst())
 do throws(Refusal) {
     if program == "mount.forebay" {
         try MountHelper.run(arguments)
+    } else if program == "forebay-generator" {
+        try ServiceGenerator.run(arguments)
     } else {
         try Forebay.run(arguments)
     }

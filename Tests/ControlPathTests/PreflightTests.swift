@@ -33,7 +33,7 @@ import Testing
         return Preflight(
             options: options,
             table: MountTable(parsing: table.replacing("FOLDER", with: folder)),
-            runFolder: RunFolder(path: folder + "/run"))
+            runFolder: RunFolder(path: folder + "/run"), expectedMounts: [])
     }
 
     private func failure(_ preflight: Preflight) -> String? {

@@ -76,3 +76,27 @@ fuse_requests() {
     status | tr -d '\n' | grep -o '"fuse_requests": *{[^}]*}' |
         grep -o '"[a-z_0-9]*": *[0-9][0-9]*' | tr -d '"' | tr ':a-z' ' A-Z' | sort
 }
+
+# same_here FILE: equal contents at the filer and at Forebay.
+same_here() { [[ $(sum "$FILER/$1") == "$(sum "$MOUNT/$1")" ]]; }
+
+# stable_writes FILE: 16 KiB at random places, each with its own number, until told to stop by /run/vm/stop; then all
+# are read back. What came of it is in /run/vm/load.txt.
+stable_writes() {
+    rm -f /run/vm/stop
+    perl -e 'use Fcntl; my ($name, %written, $count);
+        sysopen(my $file, $name = shift, O_RDWR | O_CREAT | O_SYNC) or die "open: $!";
+        until (-e "/run/vm/stop") {
+            my $block = int rand 256;
+            sysseek($file, $block * 16384, 0) or die "seek: $!";
+            syswrite($file, pack("N", ++$count) x 4096) == 16384 or die "write $count: $!";
+            $written{$block} = $count;
+        }
+        system("echo 3 >/proc/sys/vm/drop_caches");
+        for my $block (keys %written) {
+            sysseek($file, $block * 16384, 0) or die "seek: $!";
+            sysread($file, my $data, 16384) == 16384 or die "read of block $block: $!";
+            $data eq pack("N", $written{$block}) x 4096 or die "block $block is not what was written last";
+        }
+        print "$count writes, all of them there\n";' "$1" >/run/vm/load.txt 2>&1
+}

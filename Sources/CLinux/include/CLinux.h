@@ -102,6 +102,12 @@ int CLinux_unmount(const char *target, int flags);
 /// fcntl(F_DUPFD_CLOEXEC): a copy whose number is at least `least`.
 int CLinux_dup_above(int file, int least);
 extern const int CLinux_MNT_DETACH;
+/// sendmsg(2) of `count` bytes with descriptors beside them (SCM_RIGHTS of unix(7)), at most 8.
+ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned address_size,
+                                const void *bytes, size_t count, const int *descriptors,
+                                int descriptor_count);
+/// prctl(PR_SET_PDEATHSIG): the signal that this process gets when its parent dies.
+int CLinux_signal_at_parents_death(int signal);
 
 /// A guard: a lock in memory that processes share, which a thread holds for as long as it lives. The
 /// kernel passes it on when the thread ends (pthread_mutexattr_setrobust(3)), before it frees what
