@@ -54,7 +54,7 @@ check:
 install: build
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install
 
-# Removes exactly what `make install` put there.
+# Removes what `make install` put there and what mounts that are gone have left; the configuration stays.
 uninstall:
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --remove
 

@@ -215,3 +215,41 @@ ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned addres
     return sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 int CLinux_signal_at_parents_death(int number) { return prctl(PR_SET_PDEATHSIG, number, 0, 0, 0); }
+
+_Static_assert(sizeof(pthread_mutex_t) <= CLinux_GUARD_SIZE, "a guard has room for a mutex");
+
+int CLinux_guard_make(void *guard) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    int code = pthread_mutex_init(guard, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return code;
+}
+
+// What a holder that died leaves has no state to repair: the lock is all there is.
+static int taken(pthread_mutex_t *mutex, int code) {
+    return code == EOWNERDEAD ? pthread_mutex_consistent(mutex) : code;
+}
+
+int CLinux_guard_hold(void *guard, unsigned milliseconds) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_sec += milliseconds / 1000;
+    time.tv_nsec += milliseconds % 1000 * 1000000L;
+    if (time.tv_nsec >= 1000000000L) time.tv_sec++, time.tv_nsec -= 1000000000L;
+    return taken(guard, pthread_mutex_clocklock(guard, CLOCK_MONOTONIC, &time));
+}
+
+int CLinux_guard_release(void *guard) { return pthread_mutex_unlock(guard); }
+
+int CLinux_guard_await_death(void *guard) {
+    int code = pthread_mutex_trylock(guard);
+    if (code != EBUSY) {
+        if (taken(guard, code) == 0) pthread_mutex_unlock(guard);
+        return 0;
+    }
+    if (taken(guard, pthread_mutex_lock(guard)) == 0) pthread_mutex_unlock(guard);
+    return 1;
+}

@@ -97,14 +97,16 @@ extension Preflight {
 
     /// Whether anybody is told of trouble.
     func alerts() -> PreflightCheck {
-        let path = "\(files.configuration)/alerts.toml"
-        let shown = files.shown(path)
-        var status = stat()
-        guard stat(path, &status) == 0, status.st_size > 0 else {
-            return .warn(
-                "alerts", "alerts", "there is no \(shown): nobody is told of trouble",
-                mend: "write \(shown) and try it with 'forebay alert test'")
+        let paths = AlertFile.paths(name: options.name)
+        for path in paths {
+            var status = stat()
+            if stat(files.place(path), &status) == 0, status.st_size > 0 {
+                return .pass("alerts", "alerts", "are set up in \(path)")
+            }
         }
-        return .pass("alerts", "alerts", "are set up in \(shown)")
+        let path = paths.last ?? "alerts.toml"
+        return .warn(
+            "alerts", "alerts", "there is no \(path): nobody is told of trouble",
+            mend: "write \(path) and try it with 'forebay alert test'")
     }
 }

@@ -18,17 +18,21 @@ package struct PreflightCheck: Equatable, Sendable {
     /// The command or change that mends it; empty when it passes.
     package let mend: String
 
-    static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck {
+    /// A requirement that is met.
+    package static func pass(_ name: String, _ subject: String, _ reason: String) -> PreflightCheck
+    {
         PreflightCheck(name: name, result: .pass, subject: subject, reason: reason, mend: "")
     }
 
-    static func warn(
+    /// A requirement that is not met and not needed.
+    package static func warn(
         _ name: String, _ subject: String, _ reason: String, mend: String
     ) -> PreflightCheck {
         PreflightCheck(name: name, result: .warn, subject: subject, reason: reason, mend: mend)
     }
 
-    static func fail(
+    /// A requirement that is not met.
+    package static func fail(
         _ name: String, _ subject: String, _ reason: String, mend: String
     ) -> PreflightCheck {
         PreflightCheck(name: name, result: .fail, subject: subject, reason: reason, mend: mend)

@@ -85,7 +85,6 @@ package struct RunFolder: Sendable {
     private func removeUnlocked(_ name: String) {
         unlink(socket(name))
         unlink(configuration(name))
-        unlink(alerts(name))
         // Left by a delivery that was killed.
         for folder in TextFile.names(in: path) where folder.hasPrefix("\(name).scratch-") {
             for file in TextFile.names(in: "\(path)/\(folder)") {
@@ -95,11 +94,16 @@ package struct RunFolder: Sendable {
         }
     }
 
+    /// Removes what was remembered of alerts. Not after a mount that failed: the next attempt must
+    /// not tell of it as if it were the first.
+    package func forgetAlerts(_ name: String) { unlink(alerts(name)) }
+
     /// Removes the files that dead processes left of a mount at this place.
     package func removeStale(mountpoint: String) {
         for file in TextFile.names(in: path) where file.hasSuffix(".lock") {
             let name = String(file.dropLast(5))
-            if described(name)?.mountpoint == mountpoint { _ = remove(name) }
+            guard described(name)?.mountpoint == mountpoint else { continue }
+            if remove(name) { forgetAlerts(name) }
         }
     }
 

@@ -18,8 +18,6 @@ package struct SystemFiles: Sendable {
     package var nfsServer: String { "\(root)/proc/fs/nfsd" }
     /// What is mounted at boot (fstab(5)).
     package var fileSystems: String { "\(root)/etc/fstab" }
-    /// The configuration of mounts and alerts.
-    package var configuration: String { "\(root)/etc/forebay" }
     /// Links of the units that start at boot, below a folder for each target.
     package var enabledUnits: String { "\(root)/etc/systemd/system" }
 
@@ -27,6 +25,9 @@ package struct SystemFiles: Sendable {
     package func exports(of name: String) -> String {
         "\(exportsFolder)/forebay-\(name).exports"
     }
+
+    /// Any other file, by its path on the machine.
+    package func place(_ path: String) -> String { root + path }
 
     /// The path as it is without the other root, for messages.
     package func shown(_ path: String) -> String { String(path.dropFirst(root.count)) }

@@ -29,7 +29,7 @@ extension Datastore {
         let isSilent = backing.health.isSilent
         // What clients may believe anyway need not be asked again of a datastore that is slow.
         let freshness =
-            backing.health.isSlow ? UInt64(options.attributeTimeout * 1e9) : self.freshness
+            backing.health.isSlow ? UInt64(settings.attributeTimeout * 1e9) : self.freshness
         return inode.state.withLock { state in
             guard state.sampledAt != 0 else { return nil }
             if inode.isDirectory, state.isUnlinked {
@@ -105,7 +105,7 @@ extension Datastore {
         let file = try file(inode, .write)
         inode.ranges.lock(0, .max)
         defer { inode.ranges.unlock(0, .max) }
-        let map = inode.beginChange()
+        let map = inode.beginChange(to: size, from: size)
         let before = inode.size.load(ordering: .relaxed)
         // Of a block that is cut in the middle the rest must read as zeros, should the file grow.
         let first = min(size, before) / UInt64(blockSize)

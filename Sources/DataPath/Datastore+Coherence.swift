@@ -33,7 +33,7 @@ extension Datastore {
     /// last sample that counted; its block map is then empty.
     @discardableResult
     func absorb(_ inode: Inode, _ attributes: Attributes, _ token: ChangeToken) -> Bool {
-        let isChanged = inode.state.withLock { state -> Bool in
+        let isChanged = inode.update { state -> Bool in
             let isUndisturbed =
                 token.begun == state.changesBegun && state.changesBegun == state.changesEnded
             // What was learnt before a change of ours ended would undo in memory what it did: a
@@ -45,12 +45,15 @@ extension Datastore {
             let expected = inode.size.exchange(attributes.size, ordering: .relaxed)
             guard isUndisturbed, token.isQuiet else { return false }
             let sample = Sample(attributes)
+            let sizes = state.sizes ?? expected...expected
             defer {
                 state.sample = sample
                 state.changedSinceSample = false
+                state.sizes = nil
+                state.isInherited = false
             }
             guard let before = state.sample else { return false }
-            return state.changedSinceSample ? expected != sample.size : before != sample
+            return state.changedSinceSample ? !sizes.contains(sample.size) : before != sample
         }
         if isChanged, inode.isRegular { dropMap(inode) }
         return isChanged
@@ -80,8 +83,13 @@ extension Datastore {
 
     /// Forgets which contents the file's blocks have; the contents themselves stay.
     func dropMap(_ inode: Inode) {
-        let old = inode.removeBlockMap()
-        if old != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: old)) }
+        Self.dropMap(of: inode, tier, notes)
+    }
+
+    static func dropMap(of inode: Inode, _ tier: MemoryTier, _ notes: FileNotes) {
+        let (map, place) = inode.removeBlockMap()
+        if let place { notes.giveBack(place) }
+        if map != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: map)) }
     }
 
     /// Compares every file that is open, so that what the kernel has cached of it does not stay
@@ -91,7 +99,8 @@ extension Datastore {
         for inode in inodes.all() where inode.isRegular {
             if isClosing.load(ordering: .relaxed) { return }
             let isDue = inode.state.withLock { state in
-                state.openCount > 0 && monotonicNanoseconds() &- state.sampledAt >= limit
+                (state.openCount > 0 || state.mayBeOpen)
+                    && monotonicNanoseconds() &- state.sampledAt >= limit
             }
             if isDue { _ = try? sample(inode, forced: true) }
         }

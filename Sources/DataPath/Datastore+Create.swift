@@ -39,7 +39,7 @@ extension Datastore {
         let entry = try finishCreation(folder, directory, name, file, mode, caller)
         let inode = try inode(entry.node)
         descriptors.insert(inode.node, file)
-        inode.state.withLock { $0.openCount += 1 }
+        inode.update { $0.openCount += 1 }
         return entry
     }
 

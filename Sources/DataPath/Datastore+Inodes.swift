@@ -27,7 +27,7 @@ extension Datastore {
         }
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         guard handle == known.handle else { throw .stale }
-        let inode = inodes.findOrInsert(node) { makeInode(node, handle, attributes) }
+        let inode = meet(node, handle, attributes)
         if inode.parent.load(ordering: .relaxed) == 0 {
             inode.parent.store(known.parent, ordering: .relaxed)
         }
@@ -51,15 +51,6 @@ extension Datastore {
         return identity.find(node)
     }
 
-    private func makeInode(
-        _ node: NodeID, _ handle: FileHandle, _ attributes: Attributes
-    ) -> Inode {
-        let inode = Inode(
-            node: node, handle: handle, type: attributes.mode & S_IFMT)
-        inode.size.store(attributes.size, ordering: .relaxed)
-        return inode
-    }
-
     /// The inode of an open file on the datastore, known under `name` in `parent` from now on.
     func adopt(
         _ handle: FileHandle, _ attributes: Attributes, parent: Inode, name: Name
@@ -71,7 +62,7 @@ extension Datastore {
             return inode
         }
         let node = identity.nodeID(of: handle)
-        let inode = inodes.findOrInsert(node) { makeInode(node, handle, attributes) }
+        let inode = meet(node, handle, attributes)
         note(inode, parent: parent, name: name, isNew: true)
         return inode
     }

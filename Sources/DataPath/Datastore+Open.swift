@@ -16,7 +16,7 @@ extension Datastore {
         let inode = try inode(node)
         guard WaitMode.mayWait else {
             guard backing.health.isSilent, known(inode) != nil else { throw .mustWait }
-            inode.state.withLock { $0.openCount += 1 }
+            inode.update { $0.openCount += 1 }
             return true
         }
         let writes = flags & O_ACCMODE != O_RDONLY
@@ -24,7 +24,7 @@ extension Datastore {
         let isChanged = try sample(inode, forced: true).isChanged
         // Whether it can be written to is told now, as a local file system would.
         if writes, inode.isRegular { _ = try file(inode, .write) }
-        inode.state.withLock { $0.openCount += 1 }
+        inode.update { $0.openCount += 1 }
         return !isChanged && !settings.isBypassing
     }
 
@@ -45,9 +45,10 @@ extension Datastore {
     /// The kernel has closed the file once.
     package func release(_ node: NodeID, flags: Int32) {
         guard let inode = inodes.find(node) else { return }
-        let orphan = inode.state.withLock { state -> BackingFile? in
+        let orphan = inode.update { state -> BackingFile? in
             // After a takeover nobody knows how often it was open.
             state.openCount = max(0, state.openCount - 1)
+            if state.openCount == 0 { state.mayBeOpen = false }
             guard state.openCount == 0, state.isUnlinked else {
                 if state.openCount == 0 {
                     // It was given a name after all (linkat of an O_TMPFILE file).
@@ -77,7 +78,7 @@ extension Datastore {
         try backing.ask(.other) { () throws(Errno) in
             try call { dataOnly ? fdatasync(file.descriptor) : fsync(file.descriptor) }
         }
-        inode.state.withLock { state in
+        inode.update { state in
             if state.changesBegun == before { state.isUnsynced = false }
         }
         if let late = inode.errors.take() { throw late }

@@ -19,6 +19,7 @@ extension Datastore {
         policies.read = policy
         identity.setPolicies(policies, of: node)
         policyEpoch.wrappingAdd(1, ordering: .relaxed)
+        meetInherited()
         // What must not be cached must not stay cached.
         for below in nodes(below: inode) where effectiveReadPolicy(below) == .bypass {
             if below.isRegular { dropMap(below) }
@@ -105,7 +106,9 @@ extension Datastore {
 
     /// Forgets what is cached of a file, or of everything below a folder, here and in the kernel.
     package func drop(_ node: NodeID) throws(Errno) {
-        for inode in nodes(below: try inode(node)) where inode.isRegular {
+        let top = try inode(node)
+        meetInherited()
+        for inode in nodes(below: top) where inode.isRegular {
             dropMap(inode)
             invalidateKernel(inode.node)
         }

@@ -119,7 +119,10 @@ extension Datastore {
         // How often we waited for one block: a request may have to wait for several.
         var (awaited, waits) = (UInt64.max, 0)
         while block < range.endBlock {
-            let map = inode.blockMap { tier.newFile().rawValue }
+            let map = inode.blockMap { isNoted in
+                let map = tier.newFile()
+                return (map.rawValue, isNoted && map != .none ? notes.take() : nil)
+            }
             block += UInt64(addCached(map, range, from: block, to: &reply, &tally))
             if block >= range.endBlock { break }
             let missing = missingRun(map, from: block, to: range.endBlock)

@@ -98,12 +98,7 @@ extension Datastore {
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         if handle == root.handle { throw .busy }
         let node = identity.nodeID(of: handle)
-        return inodes.findOrInsert(node) {
-            let inode = Inode(
-                node: node, handle: handle, type: attributes.mode & S_IFMT)
-            inode.size.store(attributes.size, ordering: .relaxed)
-            return inode
-        }
+        return meet(node, handle, attributes)
     }
 
     private func victim(
@@ -146,6 +141,7 @@ extension Datastore {
             state.isUnlinked = true
             return state.orphan != nil
         }
+        if let place = removal.inode.removeNote() { notes.giveBack(place) }
         // Somebody may have opened it again before the name went.
         descriptors.remove(removal.inode.node)
         if !isKept { dropMap(removal.inode) }

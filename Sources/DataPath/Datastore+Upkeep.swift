@@ -35,6 +35,12 @@ extension Datastore {
             sleep(milliseconds: UInt64(max(0.1, min(timeout / 2, 5)) * 1000))
             datastore.sampleOpenFiles()
         }
+        if inherited.withLock({ !$0.isEmpty }) {
+            try Thread(name: "inherited") { [weak self] in
+                WaitMode.set(mayWait: true)
+                self?.meetAllInherited()
+            }.detach()
+        }
         if !isTreeKnown.load(ordering: .relaxed) {
             try Thread(name: "tree-walk") { [weak self] in
                 WaitMode.set(mayWait: true)

@@ -65,14 +65,16 @@ extension Datastore {
     }
 
     /// Runs a change of the bytes [start, end) alone on them, with their cached blocks gone before
-    /// it begins and nothing admitted that was read before it ended.
+    /// it begins and nothing admitted that was read before it ended. `sizes`: what it may leave the
+    /// file with, unless it at most extends it to `end`.
     func change<Result>(
         _ inode: Inode, from start: UInt64, to end: UInt64, unsynced: Bool,
-        _ body: () throws(Errno) -> Result
+        sizes: ClosedRange<UInt64>? = nil, _ body: () throws(Errno) -> Result
     ) throws(Errno) -> Result {
         inode.ranges.lock(start, end)
         defer { inode.ranges.unlock(start, end) }
-        let map = inode.beginChange()
+        let map = inode.beginChange(
+            to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max)
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)
         let ticket = tier.beginWrite(
@@ -110,7 +112,9 @@ extension Datastore {
         // Collapsing and inserting move everything behind.
         let movesRest = mode & (collapseRange | insertRange) != 0
         let end = movesRest ? UInt64.max : offset + length
-        try change(inode, from: offset, to: end, unsynced: true) { () throws(Errno) in
+        let sizes = movesRest ? 0...(UInt64(Int64.max)) : nil
+        try change(inode, from: offset, to: end, unsynced: true, sizes: sizes) {
+            () throws(Errno) in
             try backing.ask(.other) { () throws(Errno) in
                 try call {
                     CLinux_fallocate(

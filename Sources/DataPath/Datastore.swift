@@ -21,6 +21,10 @@ package final class Datastore: Sendable {
     let inodes: InodeTable
     let descriptors = DescriptorCache()
     let tier: MemoryTier
+    /// What the next server is to know of files.
+    let notes: FileNotes
+    /// What the last server noted of files that nobody has asked for yet, by node.
+    let inherited: Mutex<[UInt64: InheritedFile]>
     let fills = FillTable()
     let names = NameCache()
     let counters: Counters
@@ -51,8 +55,8 @@ package final class Datastore: Sendable {
     ///   - root: the open folder of the datastore, which becomes the datastore's; nil opens it.
     ///   - record: what an earlier server of the mount gave to `onRecord`, empty when there was
     ///     none. With it nothing here waits for the datastore.
-    ///   - framesDescriptor: a memfd of at least `ram=` bytes for the frames of the RAM tier; nil
-    ///     makes one.
+    ///   - framesDescriptor: a memfd for the RAM tier, which grows as needed; what an earlier
+    ///     server has cached in it is taken over, and that server must have ended. Nil makes one.
     ///   - counterWords: at least 64 words that outlive the server, or nil.
     ///   - bypass: whether the cache is left out of the way at first. `automatic` does not even
     ///     map the frames: what made servers crash may lie there.
@@ -77,19 +81,29 @@ package final class Datastore: Sendable {
                     + "a client's handle of a file renamed elsewhere turns stale at a restart")
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
+        var left: [UInt64: InheritedFile] = [:]
         let isTierless = settings.isTierless
         let tier = try MemoryTier(
             budget: isTierless ? Limits.smallestTier : options.ram,
-            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey)
+            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey
+        ) { memory in
+            for (place, note) in FileNotes(memory: memory).takeOver() {
+                left[note.node.rawValue] = InheritedFile(place: place, note: note)
+            }
+            return Set(left.values.map { CacheID(rawValue: $0.note.map) })
+        }
+        let notes = FileNotes(memory: tier.notes)
+        _ = notes.takeOver()
         let root = Inode(
             node: .root, handle: backing.rootHandle, type: S_IFDIR)
         let inodes = InodeTable { inode in
-            let map = inode.removeBlockMap()
-            if map != Inode.noBlockMap { tier.dropFile(CacheID(rawValue: map)) }
+            Self.dropMap(of: inode, tier, notes)
         }
         self.backing = backing
         self.identity = identity
         self.tier = tier
+        self.notes = notes
+        inherited = Mutex(left)
         self.inodes = inodes
         self.root = inodes.findOrInsert(.root) { root }
         counters = counterWords.map { Counters(shared: $0) } ?? Counters()

@@ -8,6 +8,8 @@ struct Database: ~Copyable, @unchecked Sendable {
     /// What went wrong, in SQLite's words.
     struct Failure: Error {
         let message: String
+        /// Another process has the file locked: a server that was killed and is not gone yet.
+        var isBusy = false
     }
 
     /// Opens or makes the file.
@@ -31,7 +33,11 @@ struct Database: ~Copyable, @unchecked Sendable {
         if sqlite3_exec(handle, sql, nil, nil, nil) != SQLITE_OK { throw failure }
     }
 
-    private var failure: Failure { Failure(message: String(cString: sqlite3_errmsg(handle))) }
+    private var failure: Failure {
+        Failure(
+            message: String(cString: sqlite3_errmsg(handle)),
+            isBusy: sqlite3_errcode(handle) == SQLITE_BUSY)
+    }
 
     /// Prepares one statement, which lives until it is dropped.
     func prepare(_ sql: String) throws(Failure) -> Statement {
@@ -66,9 +72,12 @@ struct Database: ~Copyable, @unchecked Sendable {
             case SQLITE_ROW: return true
             case SQLITE_DONE: return false
             default:
-                let message = String(cString: sqlite3_errmsg(sqlite3_db_handle(handle)))
+                let database = sqlite3_db_handle(handle)
+                let failure = Failure(
+                    message: String(cString: sqlite3_errmsg(database)),
+                    isBusy: sqlite3_errcode(database) == SQLITE_BUSY)
                 sqlite3_reset(handle)
-                throw Failure(message: message)
+                throw failure
             }
         }
 

@@ -38,6 +38,7 @@ struct OpenedIdentity: ~Copyable {
         do throws(Database.Failure) {
             try self.init(path: path, datastore: datastore)
         } catch {
+            if error.isBusy { throw error }
             SystemLog.warning("\(path): \(error.message); it is put aside as identity.db.old")
             rename(path, path + ".old")
             for suffix in ["-wal", "-shm", "-journal"] { unlink(path + suffix) }
@@ -55,8 +56,11 @@ struct OpenedIdentity: ~Copyable {
         if let stored = try database.meta("datastore"), stored != identity {
             throw .init(message: "the table belongs to another datastore")
         }
-        try database.setMeta("version", Self.version)
-        try database.setMeta("datastore", identity)
+        // Each change waits for the disk, and clients for the start.
+        if try database.meta("version") != Self.version {
+            try database.setMeta("version", Self.version)
+        }
+        if try database.meta("datastore") == nil { try database.setMeta("datastore", identity) }
         if let key = try database.meta("key"), key.count == 64 {
             fingerprintKey = key
         } else {
@@ -64,7 +68,7 @@ struct OpenedIdentity: ~Copyable {
         }
         isComplete = try database.meta("complete") == [1]
         // Until a clean end says so again, the table may lack what was written behind.
-        try database.setMeta("complete", [0])
+        if isComplete { try database.setMeta("complete", [0]) }
         remapped = try database.allRemapped()
         policies = try database.allPolicies()
         self.database = consume database

@@ -65,6 +65,15 @@ package struct InodeState {
     package var writesOfOldMap: UInt64 = 0
     /// Written and not yet known to be durable.
     package var isUnsynced = false
+    /// Sizes that the file may have when it is sampled next, because changes of ours are under way
+    /// or were when an earlier server died; nil: its size.
+    package var sizes: ClosedRange<UInt64>?
+    /// The block map is an earlier server's, and the file was not sampled since.
+    package var isInherited = false
+    /// An earlier server's clients may have it open.
+    package var mayBeOpen = false
+    /// Where a note for the next server lies, while there is a block map.
+    package var notePlace: FileNotePlace?
     /// How often the kernel has it open.
     package var openCount = 0
     /// Keeps an unlinked file readable while the kernel has it open.
@@ -89,65 +98,22 @@ package struct Sample: Equatable, Sendable {
     package var changedSeconds: Int64
     package var changedNanoseconds: UInt32
 
+    package init(
+        size: UInt64, modifiedSeconds: Int64, modifiedNanoseconds: UInt32, changedSeconds: Int64,
+        changedNanoseconds: UInt32
+    ) {
+        self.size = size
+        self.modifiedSeconds = modifiedSeconds
+        self.modifiedNanoseconds = modifiedNanoseconds
+        self.changedSeconds = changedSeconds
+        self.changedNanoseconds = changedNanoseconds
+    }
+
     package init(_ attributes: Attributes) {
         size = attributes.size
         modifiedSeconds = attributes.modified_seconds
         modifiedNanoseconds = attributes.modified_nanoseconds
         changedSeconds = attributes.changed_seconds
         changedNanoseconds = attributes.changed_nanoseconds
-    }
-}
-
-extension Inode {
-    /// Begins a change of ours. Answers the block map whose blocks must be superseded.
-    package func beginChange() -> UInt32 {
-        state.withLock { state in
-            state.changesBegun &+= 1
-            state.changedSinceSample = true
-            state.attributesAreOld = true
-            return blockMap.load(ordering: .relaxed)
-        }
-    }
-
-    /// Ends a change of ours that began under block map `map`.
-    package func endChange(map: UInt32, unsynced: Bool) {
-        state.withLock { state in
-            state.changesEnded &+= 1
-            state.attributesAreOld = true
-            if unsynced { state.isUnsynced = true }
-            if map != blockMap.load(ordering: .relaxed), state.writesOfOldMap > 0 {
-                state.writesOfOldMap -= 1
-            }
-        }
-    }
-
-    /// Gives the file's block map up. Answers its name, `noBlockMap` when it had none.
-    package func removeBlockMap() -> UInt32 {
-        state.withLock { state in
-            state.writesOfOldMap = state.changesBegun &- state.changesEnded
-            return blockMap.exchange(Self.noBlockMap, ordering: .acquiringAndReleasing)
-        }
-    }
-
-    /// The file's block map; the one that `make` names when it has none.
-    package func blockMap(orMake make: () -> UInt32) -> UInt32 {
-        let present = blockMap.load(ordering: .acquiring)
-        if present != Self.noBlockMap { return present }
-        return state.withLock { state in
-            let present = blockMap.load(ordering: .acquiring)
-            if present != Self.noBlockMap { return present }
-            let made = make()
-            blockMap.store(made, ordering: .releasing)
-            // Changes under way have superseded blocks of no map: they must end first.
-            state.writesOfOldMap = state.changesBegun &- state.changesEnded
-            return made
-        }
-    }
-
-    /// True when blocks read from the datastore now may enter the map `map`.
-    package func mayFill(_ map: UInt32) -> Bool {
-        state.withLock { state in
-            state.writesOfOldMap == 0 && map == blockMap.load(ordering: .relaxed)
-        }
     }
 }

@@ -39,15 +39,16 @@ package final class InodeTable: Sendable {
         return inode
     }
 
-    /// The inode in memory, or the one that `make` makes, which it then is for everybody.
+    /// The inode in memory, or the one that `make` makes, which it then is for everybody. `make` is
+    /// called for no inode that is not used, and under a lock: it must not take long.
     package func findOrInsert(_ node: NodeID, make: () -> Inode) -> Inode {
         if let inode = find(node) { return inode }
-        let fresh = make()
-        fresh.lastUse.store(Self.now(), ordering: .relaxed)
         let (inode, evicted) = shard(node).state.withLock { shard -> (Inode, [Inode]) in
             if let present = shard.inodes[node.rawValue] { return (present, []) }
             let evicted =
                 shard.inodes.count >= limitPerShard ? evict(from: &shard) : []
+            let fresh = make()
+            fresh.lastUse.store(Self.now(), ordering: .relaxed)
             shard.inodes[node.rawValue] = fresh
             return (fresh, evicted)
         }

@@ -78,6 +78,14 @@ package enum Limits {
     /// Milliseconds between two looks of the keeper at its server.
     package static let serverLook: UInt64 = 100
 
+    /// Milliseconds that a server waits for the threads of the last one that read requests. They
+    /// wait for nothing but a processor.
+    package static let threadEnd: UInt64 = 2000
+
+    /// Large slots that are ready when a server begins; the rest follows within milliseconds. Each
+    /// reader needs one, and one more for a request that it hands on.
+    package static let firstSlots = 2 * readerThreads
+
     /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
     /// datastore, which may be slow.
     package static let serverStart: UInt64 = 120
@@ -162,6 +170,11 @@ package enum Limits {
     /// The share of the RAM tier that its block map may take when contents have very many copies,
     /// as a divisor.
     package static let blockMapDivisor = 2
+
+    /// The share of the RAM tier for notes of files, by which a successor finds what is cached of
+    /// them, as a divisor: a note for every 288 KiB. Machines' disks are larger; files beyond are
+    /// cached as well, and cold after a takeover.
+    package static let fileNotesDivisor = 4096
 
     /// Contents that one eviction passes over before it takes what comes: bounds the time that it
     /// keeps others from evicting.

@@ -1,17 +1,26 @@
 import Glibc
 import Syscalls
 
-/// One anonymous mapping that is handed out piece by piece: all of the tier's bookkeeping of fixed
-/// size. Its pages read as zero and become resident with their first use.
+/// Memory that is handed out piece by piece: the tier's bookkeeping of fixed size. Private pages,
+/// which read as zero and become resident with their first use, or a part of the shared memory.
 struct Arena {
     let base: UnsafeMutableRawPointer
     let size: Int
     private var used = 0
 
-    /// Maps `size` bytes (mmap(2)), left out of core dumps.
+    /// Maps `size` bytes (mmap(2)), left out of core dumps; ended by `unmap`.
     init(size: Int) throws(Errno) {
-        guard let mapped = Arena.map(size) else { throw Errno.last }
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+        let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { throw Errno.last }
+        madvise(mapped, size, MADV_DONTDUMP)
         base = mapped
+        self.size = size
+    }
+
+    /// Memory that belongs to somebody else.
+    init(base: UnsafeMutableRawPointer, size: Int) {
+        self.base = base
         self.size = size
     }
 
@@ -20,7 +29,8 @@ struct Arena {
         (MemoryLayout<Element>.stride * count + 63) & ~63
     }
 
-    /// The next `count` elements, all bytes zero. Elements must be valid when they are all zero.
+    /// The next `count` elements, all bytes zero unless they were used before. Elements must be
+    /// valid whatever their bytes are.
     mutating func take<Element: ~Copyable>(
         _ type: Element.Type, _ count: Int
     ) -> UnsafeMutablePointer<Element> {
@@ -30,16 +40,5 @@ struct Arena {
         return start.bindMemory(to: type, capacity: count)
     }
 
-    func unmap() { Arena.unmap(base, size) }
-
-    /// Zeroed private memory, nil when the kernel has none.
-    static func map(_ size: Int) -> UnsafeMutableRawPointer? {
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-        let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0)
-        guard let mapped, mapped != MAP_FAILED else { return nil }
-        madvise(mapped, size, MADV_DONTDUMP)
-        return mapped
-    }
-
-    static func unmap(_ base: UnsafeMutableRawPointer, _ size: Int) { munmap(base, size) }
+    func unmap() { munmap(base, size) }
 }

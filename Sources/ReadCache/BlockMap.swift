@@ -7,8 +7,10 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     private let contents: ContentTable
     let shards: UnsafeMutablePointer<BlockMapShard>
     let shardCount: Int
-    let locks: LockArray
+    private let locks: LockArray
     private let dead: DeadFiles
+    /// The maps of an earlier server that are still somebody's.
+    private let survivors: UnsafeMutablePointer<Set<UInt32>>
     /// Bytes of all tables.
     private let tableBytes: UnsafeMutablePointer<Atomic<Int>>
     /// Bytes that the tables may take.
@@ -27,25 +29,38 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
             + Arena.bytes(Atomic<Int>.self, 1) + DeadFiles.bytes
     }
 
-    /// `shards` is a power of two.
+    /// `memory`: all that outlives the server. What is in it is believed shard by shard, when each
+    /// is used first.
     init(
-        _ arena: inout Arena, contents: ContentTable, shards count: Int, secret: UInt64,
-        tableLimit: Int
+        _ arena: inout Arena, memory: UnsafeMutableRawPointer, geometry: TierGeometry,
+        contents: ContentTable, secret: UInt64, survivors: Set<UInt32>
     ) {
         self.contents = contents
-        shardCount = count
-        shards = arena.take(BlockMapShard.self, count)
-        for index in 0..<count { (shards + index).initialize(to: BlockMapShard()) }
-        locks = LockArray(&arena, count)
+        shardCount = geometry.shards
+        shards = arena.take(BlockMapShard.self, shardCount)
+        locks = LockArray(&arena, shardCount)
         tableBytes = arena.take(Atomic<Int>.self, 1)
         dead = DeadFiles(&arena)
-        self.tableLimit = tableLimit
+        tableLimit = geometry.tableLimit
         self.secret = secret
-        zeroLimit = contents.count / count
+        zeroLimit = contents.count / shardCount
+        self.survivors = .allocate(capacity: 1)
+        self.survivors.initialize(to: survivors)
+        let layout = TierLayout(geometry)
+        let words = (memory + layout.tables).bindMemory(
+            to: Atomic<UInt64>.self, capacity: shardCount)
+        for index in 0..<shardCount {
+            let tables = memory + layout.shardTables + 2 * index * layout.tableSize
+            let shard = BlockMapShard(
+                tables: tables, tableSize: layout.tableSize, published: words + index)
+            (shards + index).initialize(to: shard)
+            tableBytes.pointee.wrappingAdd(shard.bytes, ordering: .relaxed)
+        }
     }
 
     func destroy() {
-        for index in 0..<shardCount { shards[index].destroy() }
+        survivors.deinitialize(count: 1)
+        survivors.deallocate()
         locks.destroy()
     }
 
@@ -64,6 +79,40 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
         return Int(truncatingIfNeeded: spread(run ^ secret)) & (shardCount &- 1)
     }
 
+    /// Locks a shard, whose table then is this server's.
+    @inline(__always)
+    func lock(_ index: Int) {
+        locks.lock(index)
+        if !shards[index].isTrusted { adopt(index) }
+    }
+
+    @inline(__always)
+    func unlock(_ index: Int) { locks.unlock(index) }
+
+    private func adopt(_ index: Int) {
+        let before = shards[index].bytes
+        shards[index].adopt { entry in
+            let file = BlockKey.file(of: entry.key, secret: secret)
+            guard survivors.pointee.contains(file.rawValue) else { return false }
+            if entry.isZero { return true }
+            let isContent = entry.content > 0 && entry.content <= contents.count
+            guard isContent, isKnown(entry) else { return false }
+            if entry.isKept {
+                contents.setKept(entry.content, generation: entry.generation, true)
+            }
+            return true
+        }
+        tableBytes.pointee.wrappingAdd(shards[index].bytes - before, ordering: .relaxed)
+    }
+
+    /// Makes the tables of all shards this server's.
+    func adoptAll() {
+        for index in 0..<shardCount {
+            lock(index)
+            unlock(index)
+        }
+    }
+
     @inline(__always)
     private func run(_ block: UInt64, _ count: Int) -> Int {
         min(count, Int(truncatingIfNeeded: BlockMap.runBlocks - block % BlockMap.runBlocks))
@@ -71,19 +120,21 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     // MARK: - Looking up
 
-    /// Pins the leading found blocks into the lease; answers how many.
+    /// Pins the leading found blocks into the lease; answers how many. `unproven` is the content
+    /// of the first that is not among them, when all it lacks is a look at its frame.
     func pin(
         _ file: CacheID, _ firstBlock: UInt64, _ count: Int, _ lease: inout ReadLease,
-        _ zeros: inout Int
+        _ zeros: inout Int, unproven: inout UnprovenContent?
     ) -> Int {
         var found = 0
         while found < count {
             let block = firstBlock &+ UInt64(truncatingIfNeeded: found)
             let run = run(block, count &- found)
             let shard = shard(file, block)
-            locks.lock(shard)
-            let pinned = pinRun(shards + shard, file, block, run, &lease, &zeros)
-            locks.unlock(shard)
+            lock(shard)
+            let pinned = pinRun(
+                shards + shard, file, block, run, &lease, &zeros, &unproven)
+            unlock(shard)
             found &+= pinned
             if pinned < run { break }
         }
@@ -93,7 +144,8 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     @inline(__always)
     private func pinRun(
         _ shard: UnsafeMutablePointer<BlockMapShard>, _ file: CacheID, _ firstBlock: UInt64,
-        _ count: Int, _ lease: inout ReadLease, _ zeros: inout Int
+        _ count: Int, _ lease: inout ReadLease, _ zeros: inout Int,
+        _ unproven: inout UnprovenContent?
     ) -> Int {
         let known = knownZeros(shard, file, firstBlock)
         for index in 0..<count {
@@ -107,7 +159,10 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
             guard let place = shard.pointee.find(key) else { return index }
             let entry = place.pointee
             let id = entry.content
-            guard contents.pin(id, generation: entry.generation) else { return index }
+            guard contents.pin(id, generation: entry.generation) else {
+                unproven = contents.unproven(id, generation: entry.generation)
+                return index
+            }
             lease.append(id, frame: contents.frames[Int(id)])
         }
         return count
@@ -116,8 +171,8 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     /// Whether a lookup would find the block. Does not count as a hit.
     func contains(_ file: CacheID, _ block: UInt64) -> Bool {
         let shard = shard(file, block)
-        locks.lock(shard)
-        defer { locks.unlock(shard) }
+        lock(shard)
+        defer { unlock(shard) }
         if knownZeros(shards + shard, file, block) & BlockMap.bit(block) != 0 { return true }
         let key = BlockKey(file, block, secret: secret).spreadValue
         guard let entry = shards[shard].find(key)?.pointee else { return false }
@@ -126,7 +181,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     private func isLive(_ entry: BlockMapEntry) -> Bool {
         let word = contents.word(entry.content)
-        return word.generation == entry.generation && word.has(.live)
+        return word.generation == entry.generation && word.isCached
     }
 
     private func isKnown(_ entry: BlockMapEntry) -> Bool {
@@ -137,19 +192,22 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     // MARK: - Changing
 
-    /// Puts what a block has if `isCurrent`, asked under the shard's lock, still says so. `value`
-    /// is the value of a `BlockMapEntry`, whose content the caller holds pinned.
+    /// Puts what a block has if `isCurrent`, asked under the shard's lock, still says so. The
+    /// content is pinned by the caller.
     func insert(
-        _ file: CacheID, _ block: UInt64, value: UInt64, _ isCurrent: () -> Bool
+        _ file: CacheID, _ block: UInt64, content: UInt32, keep: Bool, _ isCurrent: () -> Bool
     ) -> Bool {
         let index = shard(file, block)
-        locks.lock(index)
-        defer { locks.unlock(index) }
+        lock(index)
+        defer { unlock(index) }
         guard isCurrent() else { return false }
         let entry = BlockMapEntry(
-            key: BlockKey(file, block, secret: secret).spreadValue, value: value)
+            key: BlockKey(file, block, secret: secret).spreadValue, content: content,
+            generation: contents.word(content).generation, keep: keep)
         let shard = shards + index
         clearZeros(shard, file, block, BlockMap.bit(block))
+        // A server that dies here must not leave both.
+        atomicMemoryFence(ordering: .acquiringAndReleasing)
         if let place = shard.pointee.find(entry.key) {
             forgetKept(place.pointee)
             place.pointee = entry
@@ -185,7 +243,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
         while block < end {
             let run = run(block, Int(min(end - block, BlockMap.runBlocks)))
             let index = shard(file, block)
-            locks.lock(index)
+            lock(index)
             clearZeros(shards + index, file, block, BlockMap.bits(block, run))
             for _ in 0..<run {
                 let key = BlockKey(file, block, secret: secret).spreadValue
@@ -195,7 +253,7 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
                 }
                 block += 1
             }
-            locks.unlock(index)
+            unlock(index)
         }
     }
 
@@ -212,9 +270,9 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     private func purgeAll(_ isWanted: (inout BlockMapEntry) -> Bool) {
         for index in 0..<shardCount {
-            locks.lock(index)
+            lock(index)
             shards[index].purge(isWanted)
-            locks.unlock(index)
+            unlock(index)
         }
     }
 
@@ -236,9 +294,9 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
 
     /// Drops a shard's entries that are worth nothing.
     func purge(shard index: Int) {
-        locks.lock(index)
+        lock(index)
         shards[index].purge { isWanted($0) }
-        locks.unlock(index)
+        unlock(index)
     }
 
     private func isWanted(_ entry: BlockMapEntry) -> Bool {
@@ -286,14 +344,14 @@ struct BlockMap: BitwiseCopyable, @unchecked Sendable {
     /// Every entry that means something now, under its shard's lock.
     func forEach(_ visit: (CacheID, BlockMapEntry) -> Void) {
         for index in 0..<shardCount {
-            locks.lock(index)
+            lock(index)
             shards[index].forEach { place in
                 let entry = place.pointee
                 guard entry.isZero || isLive(entry) else { return }
                 let file = BlockKey.file(of: entry.key, secret: secret)
                 if dead.isEmpty || !dead.contains(file) { visit(file, entry) }
             }
-            locks.unlock(index)
+            unlock(index)
         }
     }
 }

@@ -1,34 +1,5 @@
-/// What the block map says of a block: a content with the generation that its id had; or of 32
-/// neighbouring blocks: which of them are all zero. 16 bytes.
-struct BlockMapEntry: BitwiseCopyable {
-    /// The spread key.
-    var key: UInt64
-    /// 32 bits of content id and 12 bits of generation, or 32 bits for the blocks that are zero;
-    /// flags at the top. Zero: an empty place.
-    var value: UInt64
-
-    static let empty = BlockMapEntry(key: 0, value: 0)
-    static let zeroFlag: UInt64 = 1 << 62
-    static let keepFlag: UInt64 = 1 << 63
-
-    static func value(content: UInt32, generation: UInt32, keep: Bool) -> UInt64 {
-        UInt64(content) | UInt64(generation) << 32 | (keep ? keepFlag : 0)
-    }
-
-    @inline(__always)
-    var content: UInt32 { UInt32(truncatingIfNeeded: value) }
-    @inline(__always)
-    var generation: UInt32 { UInt32(truncatingIfNeeded: value &>> 32) & 0xFFF }
-    @inline(__always)
-    var isZero: Bool { value & BlockMapEntry.zeroFlag != 0 }
-    /// Which of the run's blocks are zero.
-    @inline(__always)
-    var zeros: UInt32 { UInt32(truncatingIfNeeded: value) }
-    @inline(__always)
-    var isKept: Bool { value & BlockMapEntry.keepFlag != 0 }
-    @inline(__always)
-    var isEmpty: Bool { value == 0 }
-}
+import Glibc
+import Synchronization
 
 /// A part of the block map: linear probing over entries that are kept in the order of their keys.
 /// An entry's home is its key scaled to the capacity, so that the order of the keys is the order of
@@ -36,8 +7,15 @@ struct BlockMapEntry: BitwiseCopyable {
 /// pass without hashing. The places after the last home take what is pushed over the end.
 /// Under the shard's lock.
 struct BlockMapShard: BitwiseCopyable {
+    /// Room for two tables, in the memory that outlives the server; one is in use.
+    private let tables: UnsafeMutableRawPointer
+    private let tableSize: Int
+    /// Which one, for the next server: a `TableWord`.
+    private let published: UnsafeMutablePointer<Atomic<UInt64>>
     /// Nil until the first insertion.
     private(set) var entries: UnsafeMutablePointer<BlockMapEntry>?
+    /// False while the table is as an earlier server left it.
+    private(set) var isTrusted: Bool
     /// Homes.
     private(set) var capacity = 0
     /// Places, the last of which stays empty and ends every search.
@@ -50,6 +28,27 @@ struct BlockMapShard: BitwiseCopyable {
     private static let overflow = 48
     /// Entries in a page of memory: tables are whole pages.
     static let pageEntries = 4096 / MemoryLayout<BlockMapEntry>.stride
+
+    /// `tables`: twice `tableSize` bytes.
+    init(
+        tables: UnsafeMutableRawPointer, tableSize: Int,
+        published: UnsafeMutablePointer<Atomic<UInt64>>
+    ) {
+        self.tables = tables
+        self.tableSize = tableSize
+        self.published = published
+        let word = TableWord(bits: published.pointee.load(ordering: .acquiring))
+        isTrusted = word.bits == 0
+        if word.isWhole(tableSize: tableSize) { use(word) }
+    }
+
+    private func table(_ index: Int) -> UnsafeMutableRawPointer { tables + index * tableSize }
+
+    private mutating func use(_ word: TableWord) {
+        entries = table(word.table).bindMemory(to: BlockMapEntry.self, capacity: word.places)
+        places = word.places
+        capacity = word.places - BlockMapShard.overflow - 1
+    }
 
     /// Bytes of the table.
     var bytes: Int { places * MemoryLayout<BlockMapEntry>.stride }
@@ -121,14 +120,47 @@ struct BlockMapShard: BitwiseCopyable {
         }
     }
 
-    /// Moves everything to a table of so many places. Answers false when the kernel has no memory.
+    /// Makes the table of an earlier server this one's: keeps what is whole, in order, and wanted.
+    /// A server that died while it moved entries has left some twice.
+    mutating func adopt(_ isWanted: (BlockMapEntry) -> Bool) {
+        isTrusted = true
+        let current = TableWord(bits: published.pointee.load(ordering: .relaxed))
+        guard let entries else {
+            clear(0)
+            clear(1)
+            return published.pointee.store(0, ordering: .releasing)
+        }
+        clear(1 - current.table)
+        var next = 0
+        var last: UInt64?
+        for place in 0..<places {
+            let entry = entries[place]
+            entries[place] = .empty
+            let home = scaled(entry.key, capacity)
+            guard !entry.isEmpty, entry.isWhole, home <= place, place < places - 1 else { continue }
+            if let last, entry.key <= last { continue }
+            guard isWanted(entry) else { continue }
+            last = entry.key
+            let target = max(next, home)
+            entries[target] = entry
+            next = target + 1
+            count += 1
+            if entry.isZero { zeroCount += 1 }
+        }
+    }
+
+    private func clear(_ index: Int) { madvise(table(index), tableSize, MADV_REMOVE) }
+
+    /// Moves everything to a table of so many places. Answers false when there is no such table.
     mutating func resize(places newPlaces: Int) -> Bool {
-        let bytes = newPlaces * MemoryLayout<BlockMapEntry>.stride
-        guard let memory = Arena.map(bytes) else { return false }
-        let table = memory.bindMemory(to: BlockMapEntry.self, capacity: newPlaces)
+        guard newPlaces * MemoryLayout<BlockMapEntry>.stride <= tableSize else { return false }
+        let before = TableWord(bits: published.pointee.load(ordering: .relaxed))
+        let word = TableWord(
+            table: entries == nil ? 0 : 1 - before.table, places: newPlaces)
+        let table = table(word.table).bindMemory(to: BlockMapEntry.self, capacity: newPlaces)
         let newCapacity = newPlaces - BlockMapShard.overflow - 1
         var next = 0
-        var moved = BlockMapShard()
+        var (count, zeroCount) = (0, 0)
         if let entries {
             for place in 0..<places where !entries[place].isEmpty {
                 let target = max(next, scaled(entries[place].key, newCapacity))
@@ -136,16 +168,15 @@ struct BlockMapShard: BitwiseCopyable {
                 guard target < newPlaces - 1 else { break }
                 table[target] = entries[place]
                 next = target + 1
-                moved.count += 1
-                if table[target].isZero { moved.zeroCount += 1 }
+                count += 1
+                if table[target].isZero { zeroCount += 1 }
             }
-            Arena.unmap(entries, self.bytes)
         }
-        entries = table
-        capacity = newCapacity
-        places = newPlaces
-        count = moved.count
-        zeroCount = moved.zeroCount
+        published.pointee.store(word.bits, ordering: .sequentiallyConsistent)
+        if entries != nil { clear(before.table) }
+        use(word)
+        self.count = count
+        self.zeroCount = zeroCount
         return true
     }
 
@@ -153,10 +184,5 @@ struct BlockMapShard: BitwiseCopyable {
     func forEach(_ visit: (UnsafeMutablePointer<BlockMapEntry>) -> Void) {
         guard let entries else { return }
         for place in 0..<places where !entries[place].isEmpty { visit(entries + place) }
-    }
-
-    mutating func destroy() {
-        if let entries { Arena.unmap(entries, bytes) }
-        self = BlockMapShard()
     }
 }

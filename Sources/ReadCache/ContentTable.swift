@@ -1,12 +1,13 @@
 import Synchronization
 
-/// Every content that the tier knows, by id: 32 bytes each. Ids start at 1; 0 stands for none.
+/// Every content that the tier knows, by id: 32 bytes each, of which 24 are in the memory that
+/// outlives the server. Ids start at 1; 0 stands for none.
 /// Plain fields have one owner at a time, which the word's state decides:
 /// - the fingerprint changes only while the content is in no index;
 /// - `frame` is the frame of a live or free content, the ring position of a ghost;
 /// - `chain` belongs to the lock of the fingerprint's bucket, `queue` to the eviction lock.
 struct ContentTable: BitwiseCopyable, @unchecked Sendable {
-    let fingerprints: UnsafeMutablePointer<Fingerprint>
+    private let fingerprints: UnsafeMutablePointer<Fingerprint>
     let words: UnsafeMutablePointer<Atomic<UInt32>>
     let frames: UnsafeMutablePointer<UInt32>
     let chains: UnsafeMutablePointer<UInt32>
@@ -14,17 +15,42 @@ struct ContentTable: BitwiseCopyable, @unchecked Sendable {
     /// The highest id.
     let count: Int
 
-    static func bytes(_ count: Int) -> Int {
-        Arena.bytes(Fingerprint.self, count + 1) + 4 * Arena.bytes(UInt32.self, count + 1)
+    static func bytes(_ count: Int) -> Int { 2 * Arena.bytes(UInt32.self, count + 1) }
+
+    static func sharedBytes(_ count: Int) -> Int {
+        Arena.bytes(Fingerprint.self, count + 1) + 2 * Arena.bytes(UInt32.self, count + 1)
     }
 
-    init(_ arena: inout Arena, count: Int) {
-        fingerprints = arena.take(Fingerprint.self, count + 1)
-        words = arena.take(Atomic<UInt32>.self, count + 1)
-        frames = arena.take(UInt32.self, count + 1)
+    init(_ arena: inout Arena, shared: inout Arena, count: Int) {
+        fingerprints = shared.take(Fingerprint.self, count + 1)
+        words = shared.take(Atomic<UInt32>.self, count + 1)
+        frames = shared.take(UInt32.self, count + 1)
         chains = arena.take(UInt32.self, count + 1)
         queues = arena.take(UInt32.self, count + 1)
         self.count = count
+    }
+
+    /// The fingerprint's high half, of a content that is in the index or may be put there.
+    func bucketHash(_ id: UInt32) -> UInt64 { fingerprints[Int(id)].high }
+
+    /// Gives a content its fingerprint. Id and generation are mixed in: a word that changed by
+    /// itself does not fit any more.
+    func setFingerprint(_ id: UInt32, generation: UInt32, _ fingerprint: Fingerprint) {
+        fingerprints[Int(id)] = bound(fingerprint, id, generation)
+    }
+
+    /// Whether a content of that generation has this fingerprint.
+    @inline(__always)
+    func has(_ fingerprint: Fingerprint, _ id: UInt32, generation: UInt32) -> Bool {
+        fingerprints[Int(id)].high == fingerprint.high
+            && fingerprints[Int(id)] == bound(fingerprint, id, generation)
+    }
+
+    private func bound(
+        _ fingerprint: Fingerprint, _ id: UInt32, _ generation: UInt32
+    ) -> Fingerprint {
+        let name = UInt64(id) << 32 | UInt64(generation)
+        return Fingerprint(high: fingerprint.high, low: fingerprint.low ^ spread(name))
     }
 
     @inline(__always)
@@ -68,7 +94,7 @@ struct ContentTable: BitwiseCopyable, @unchecked Sendable {
     /// Marks a content of that generation as one to keep, or no longer.
     func setKept(_ id: UInt32, generation: UInt32, _ kept: Bool) {
         var old = word(id)
-        while old.generation == generation, old.has(.live), old.isKept != kept {
+        while old.generation == generation, old.isCached, old.isKept != kept {
             let new = ContentWord(old.bits ^ ContentWord.keepFlag)
             if change(id, from: old, to: new) { return }
             old = word(id)

@@ -6,8 +6,11 @@ enum ContentState: UInt32 {
     case live = 1
     /// Only the fingerprint is known; the frame was given to another content.
     case ghost = 2
-    /// The fingerprint is being forgotten; the id is about to be free.
+    /// Nobody may have it any more: the fingerprint is being forgotten, and the id about to be
+    /// free; or its frame was found not to have the bytes.
     case dying = 3
+    /// Live under an earlier server; whether the frame has the bytes is still to be seen.
+    case adopted = 4
 }
 
 /// All that changes of a content while others look at it, in one 32-bit word that is changed by
@@ -22,12 +25,12 @@ struct ContentWord: BitwiseCopyable, Equatable {
     static let frequencyOne: UInt32 = 1 << 15
     static let frequencyMask: UInt32 = 3 << 15
     static let stateShift: UInt32 = 17
-    static let stateMask: UInt32 = 3 << 17
-    static let keepFlag: UInt32 = 1 << 19
-    static let generationShift: UInt32 = 20
+    static let stateMask: UInt32 = 7 << 17
+    static let keepFlag: UInt32 = 1 << 20
+    static let generationShift: UInt32 = 21
 
     /// Generations that an id goes through before it starts again.
-    static let generations: UInt32 = 1 << 12
+    static let generations: UInt32 = 1 << 11
 
     @inline(__always)
     init(_ bits: UInt32) { self.bits = bits }
@@ -54,9 +57,26 @@ struct ContentWord: BitwiseCopyable, Equatable {
         bits & ContentWord.stateMask == state.rawValue &<< ContentWord.stateShift
     }
 
-    /// Live or a ghost: a block map entry that names it is worth keeping.
+    /// A block map entry that names it is worth keeping.
     @inline(__always)
-    var isKnown: Bool { has(.live) || has(.ghost) }
+    var isKnown: Bool { isCached || has(.ghost) }
+
+    /// It has a frame with its bytes, as far as is known.
+    @inline(__always)
+    var isCached: Bool { has(.live) || has(.adopted) }
+
+    /// The same, in another state.
+    func with(_ state: ContentState) -> ContentWord {
+        ContentWord(bits & ~ContentWord.stateMask | state.rawValue << ContentWord.stateShift)
+    }
+
+    /// The same, with another frequency of at most 3.
+    func with(frequency: UInt32) -> ContentWord {
+        ContentWord(bits & ~ContentWord.frequencyMask | frequency * ContentWord.frequencyOne)
+    }
+
+    /// The same, with one reader more; nil when it has too many.
+    var held: ContentWord? { pins < ContentWord.pinsMask ? ContentWord(bits + 1) : nil }
 
     /// One more reader, one more hit. Nil when it has no frame or too many readers.
     @inline(__always)

@@ -36,6 +36,7 @@ extension MemoryTier {
         }
         result.bookkeepingBytes = geometry.fixedBytes + map.bytes
         result.budget = geometry.budget
+        result.damagedBlocks = damaged.load(ordering: .relaxed)
         result.mergedBlocks = merged.load(ordering: .relaxed)
         return result
     }

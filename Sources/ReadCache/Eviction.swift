@@ -39,8 +39,7 @@ struct Eviction {
                 requeue(id, small: fromSmall)
             } else if patient && word.frequency >= (fromSmall ? Eviction.promotion : 1) {
                 let frequency = fromSmall ? 0 : word.frequency - 1
-                let next = ContentWord(
-                    generation: word.generation, state: .live, frequency: frequency)
+                let next = word.with(frequency: frequency)
                 // A word that changed meanwhile was hit: no harm if that hit counts as well.
                 _ = contents.change(id, from: word, to: next)
                 main.push(id, contents)

@@ -62,7 +62,7 @@ extension MemoryTier {
         _ ticket: FillTicket, blocks: UnsafeRawPointer, count: Int, pinned: Bool,
         readAhead: Bool = false
     ) {
-        guard ticket.fileSample != WriteStripes.refused else { return }
+        guard ticket.fileSample != WriteStripes.refused, isReady else { return }
         let mapBytes = map.bytes
         for index in 0..<min(count, ticket.count) {
             admit(
@@ -89,10 +89,8 @@ extension MemoryTier {
             return
         }
         guard let id = content(of: bytes, frequency: frequency) else { return }
-        let generation = contents.word(id).generation
-        if pinned { contents.setKept(id, generation: generation, true) }
-        let value = BlockMapEntry.value(content: id, generation: generation, keep: pinned)
-        _ = map.insert(ticket.file, block, value: value, isCurrent)
+        if pinned { contents.setKept(id, generation: contents.word(id).generation, true) }
+        _ = map.insert(ticket.file, block, content: id, keep: pinned, isCurrent)
         contents.unpin(id)
     }
 
@@ -100,7 +98,11 @@ extension MemoryTier {
     /// frame for it.
     private func content(of bytes: UnsafeRawPointer, frequency: UInt32) -> UInt32? {
         let fingerprint = key.fingerprint(bytes)
-        let found = index.pin(fingerprint)
+        var unproven: UnprovenContent?
+        var found = index.pin(fingerprint, unproven: &unproven)
+        if found == 0, let known = unproven, prove(known) {
+            found = index.pin(fingerprint, unproven: &unproven)
+        }
         if found != 0 {
             merged.wrappingAdd(1, ordering: .relaxed)
             return found

@@ -38,18 +38,22 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
 
     func destroy() { locks.destroy() }
 
-    private func bucket(_ fingerprint: Fingerprint) -> Int { scaled(fingerprint.high, buckets) }
+    private func bucket(_ hash: UInt64) -> Int { scaled(hash, buckets) }
 
-    /// The live content with this fingerprint, pinned; 0 when there is none.
-    func pin(_ fingerprint: Fingerprint) -> UInt32 {
-        let bucket = bucket(fingerprint)
+    /// The live content with this fingerprint, pinned; 0 when there is none. `unproven`: one that
+    /// has it, but was not compared with its frame yet.
+    func pin(_ fingerprint: Fingerprint, unproven: inout UnprovenContent?) -> UInt32 {
+        let bucket = bucket(fingerprint.high)
         locks.lock(bucket % locks.count)
         defer { locks.unlock(bucket % locks.count) }
         var id = heads[bucket]
         while id != 0 {
-            if contents.fingerprints[Int(id)] == fingerprint {
-                let word = contents.word(id)
+            let word = contents.word(id)
+            if contents.has(fingerprint, id, generation: word.generation) {
                 if word.has(.live), contents.pin(id, generation: word.generation) { return id }
+                if word.has(.adopted) {
+                    unproven = UnprovenContent(id: id, generation: word.generation)
+                }
             }
             id = contents.chains[Int(id)]
         }
@@ -60,26 +64,33 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
     func publish(
         _ fingerprint: Fingerprint, _ id: UInt32, frequency: UInt32
     ) -> Publication {
-        let bucket = bucket(fingerprint)
+        let bucket = bucket(fingerprint.high)
         locks.lock(bucket % locks.count)
         defer { locks.unlock(bucket % locks.count) }
         var other = heads[bucket]
         while other != 0 {
-            if contents.fingerprints[Int(other)] == fingerprint,
+            if contents.has(fingerprint, other, generation: contents.word(other).generation),
                 let found = join(other, frame: contents.frames[Int(id)])
             {
                 return found
             }
             other = contents.chains[Int(other)]
         }
-        contents.fingerprints[Int(id)] = fingerprint
-        contents.chains[Int(id)] = heads[bucket]
-        heads[bucket] = id
         let generation = contents.word(id).generation
+        contents.setFingerprint(id, generation: generation, fingerprint)
+        link(id, bucket)
         contents.setWord(
             id, ContentWord(generation: generation, state: .live, pins: 1, frequency: frequency))
         return .added
     }
+
+    private func link(_ id: UInt32, _ bucket: Int) {
+        contents.chains[Int(id)] = heads[bucket]
+        heads[bucket] = id
+    }
+
+    /// Finds a content of an earlier server again. Nobody else uses the index yet.
+    func restore(_ id: UInt32) { link(id, bucket(contents.bucketHash(id))) }
 
     /// What offering a frame means for a content that has the same fingerprint; nil when that one
     /// is being forgotten.
@@ -106,7 +117,7 @@ struct FingerprintIndex: BitwiseCopyable, @unchecked Sendable {
     /// Takes a dying content out and makes its id free, of the next generation. Its frame field
     /// stays as it is.
     func remove(_ id: UInt32) {
-        let bucket = bucket(contents.fingerprints[Int(id)])
+        let bucket = bucket(contents.bucketHash(id))
         locks.lock(bucket % locks.count)
         defer { locks.unlock(bucket % locks.count) }
         let next = contents.chains[Int(id)]

@@ -37,6 +37,37 @@ struct FramePool {
         freshBare = UInt32(frames) + 1
     }
 
+    /// Takes over what an earlier server left, its contents and ghosts: finds them by their
+    /// fingerprints again and queues them for eviction, and gives the other frames to free ids.
+    /// Nobody else uses pool or index yet, while readers may look at contents.
+    mutating func restore(_ index: FingerprintIndex) {
+        freshFramed = UInt32(frames) + 1
+        freshBare = UInt32(contents.count) + 1
+        var claims = FrameClaims(frames)
+        var idle = ContentQueue()
+        for id in 1...UInt32(contents.count) {
+            let word = contents.word(id)
+            if word.has(.free) {
+                idle.push(id, contents)
+                continue
+            }
+            if word.has(.ghost) {
+                contents.frames[Int(id)] = ghosts.nextPosition
+                ghosts.push(id)
+            } else {
+                _ = claims.claim(contents.frames[Int(id)])
+                eviction.admit(id, toMain: word.frequency >= Eviction.promotion)
+            }
+            index.restore(id)
+        }
+        for frame in 0..<UInt32(frames) where claims.claim(frame) {
+            guard let id = idle.pop(contents) else { return }
+            contents.frames[Int(id)] = frame
+            free.push(id, contents)
+        }
+        while let id = idle.pop(contents) { bare.push(id, contents) }
+    }
+
     /// Frames that the budget allows now.
     var allowed: Int { frames - withheld.count }
     /// Frames with contents, or on their way to it.

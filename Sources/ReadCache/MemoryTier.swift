@@ -17,57 +17,92 @@ package final class MemoryTier: @unchecked Sendable {
     let key: FingerprintKey
     let geometry: TierGeometry
     private let arena: Arena
-    private let frames: SharedMemory
+    private let memory: SharedMemory
     private let ownedDescriptor: Int32?
     private let evictionLock: LockArray
     private let pool: UnsafeMutablePointer<FramePool>
-    private let nextFile = Atomic<UInt32>(1)
+    private let nextFile: Atomic<UInt32>
+    let ready = Atomic<Bool>(true)
     let merged = Atomic<UInt64>(0)
+    let damaged = Atomic<UInt64>(0)
 
+    /// Memory that outlives the server, for notes of which file has which block map: all zero when
+    /// nothing was taken over.
+    package let notes: UnsafeMutableRawBufferPointer
+    /// Servers that used the memory so far without a cold start, this one included.
+    package let life: UInt64
     /// 4,096 zero bytes.
     let zeroPage: UnsafeRawPointer
     /// The first frame.
     let frameMemory: UnsafeMutableRawPointer
 
-    /// `budget`: bytes of frames and bookkeeping together, at least 1 MiB. `framesDescriptor`: a
-    /// memfd of at least `budget` bytes, which stays the caller's; nil makes one. `key`: 64 secret
-    /// bytes for the fingerprints. `generations`: lets tests see ids used again soon.
-    /// Throws EINVAL for unusable arguments, ENOMEM.
+    /// Maps the tier's memory and takes over what an earlier tier of the same budget, key and form
+    /// left in it; hits are served at once, new contents after `waitUntilReady`.
+    ///
+    /// - Parameters:
+    ///   - budget: bytes of frames and bookkeeping together, at least 1 MiB.
+    ///   - framesDescriptor: a memfd, which is made larger as needed and stays the caller's; nil
+    ///     makes one.
+    ///   - key: 64 secret bytes for the fingerprints.
+    ///   - generations: lets tests see ids used again soon.
+    ///   - survivors: answers, from what is in `notes`, which block maps are still somebody's;
+    ///     what the others have is forgotten.
+    /// - Throws: EINVAL for unusable arguments, ENOMEM.
     package init(
-        budget: Int, framesDescriptor: Int32?, key bytes: [UInt8], generations: UInt32 = 1 << 12
+        budget: Int, framesDescriptor: Int32?, key bytes: [UInt8],
+        generations: UInt32 = MemoryTier.mostGenerations,
+        survivors: (UnsafeMutableRawBufferPointer) -> Set<CacheID> = { _ in [] }
     ) throws(Errno) {
         key = try FingerprintKey(bytes)
         guard let geometry = TierGeometry(budget: budget, generations: generations) else {
             throw Errno.invalid
         }
         self.geometry = geometry
+        let layout = TierLayout(geometry)
         let owned =
             framesDescriptor == nil
-            ? try SharedMemory.create(name: "forebay-frames", size: budget) : nil
+            ? try SharedMemory.create(name: "forebay-frames", size: layout.size) : nil
         ownedDescriptor = owned
-        let frames: SharedMemory
+        let memory: SharedMemory
         var arena: Arena
         do throws(Errno) {
-            frames = try SharedMemory(
-                descriptor: framesDescriptor ?? owned ?? -1, populated: false)
-            guard frames.size >= geometry.frames * 4096 else { throw Errno.invalid }
-            arena = try Arena(size: geometry.fixedBytes)
+            let descriptor = framesDescriptor ?? owned ?? -1
+            try SharedMemory.extend(descriptor, to: layout.size)
+            memory = try SharedMemory(descriptor: descriptor, populated: false)
+            arena = try Arena(size: geometry.privateBytes)
         } catch {
             if let owned { close(owned) }
             throw error
         }
-        self.frames = frames
-        frameMemory = frames.base
+        self.memory = memory
+        frameMemory = memory.base
+        notes = UnsafeMutableRawBufferPointer(
+            start: memory.base + layout.notes, count: layout.notesSize)
+        let zeros = UnsafeRawPointer(arena.take(UInt8.self, 4096))
+        zeroPage = zeros
+        let zeroFingerprint = key.fingerprint(zeros)
 
-        zeroPage = UnsafeRawPointer(arena.take(UInt8.self, 4096))
-        contents = ContentTable(&arena, count: geometry.contents)
+        let header = TierHeader(
+            memory.base + layout.header, geometry, key: zeroFingerprint.high)
+        let isWarm = header.isKnown
+        if !isWarm {
+            header.invalidate()
+            madvise(memory.base, memory.size, MADV_REMOVE)
+        }
+        header.begin()
+        life = header.life
+        let survivors = Set(survivors(notes).map(\.rawValue).filter { $0 < CacheID.limit })
+        nextFile = Atomic((survivors.max() ?? 0) + 1)
+
+        var shared = Arena(
+            base: memory.base + layout.contents, size: layout.tables - layout.contents)
+        contents = ContentTable(&arena, shared: &shared, count: geometry.contents)
         index = FingerprintIndex(&arena, contents: contents, geometry: geometry)
         stripes = WriteStripes(&arena, count: geometry.stripes)
         fileStripes = WriteStripes(&arena, count: geometry.stripes)
-        let secret = key.fingerprint(zeroPage).low
         map = BlockMap(
-            &arena, contents: contents, shards: geometry.shards, secret: secret,
-            tableLimit: budget / Limits.blockMapDivisor)
+            &arena, memory: memory.base, geometry: geometry, contents: contents,
+            secret: zeroFingerprint.low, survivors: survivors)
         evictionLock = LockArray(&arena, MemoryTier.globalLocks)
         let places = arena.take(UInt32.self, geometry.ghosts)
         pool = .allocate(capacity: 1)
@@ -76,9 +111,13 @@ package final class MemoryTier: @unchecked Sendable {
                 contents, memory: frameMemory, frames: geometry.frames,
                 ring: GhostRing(places, capacity: geometry.ghosts)))
         self.arena = arena
-        // What the descriptor has beyond the frames would be resident without use.
-        let used = geometry.frames * 4096
-        if frames.size > used { madvise(frameMemory + used, frames.size - used, MADV_REMOVE) }
+        if isWarm { try takeOver() }
+    }
+
+    private func takeOver() throws(Errno) {
+        ready.store(false, ordering: .releasing)
+        contents.adopt(geometry)
+        try Thread(name: "cache-restore") { self.restore() }.detach()
     }
 
     deinit {
@@ -89,6 +128,9 @@ package final class MemoryTier: @unchecked Sendable {
         arena.unmap()
         if let ownedDescriptor { close(ownedDescriptor) }
     }
+
+    /// Generations that an id goes through before it starts again.
+    package static let mostGenerations = ContentWord.generations
 
     /// Lock 0: eviction. Lock 1: dropping files.
     static let globalLocks = 2
@@ -123,7 +165,15 @@ package final class MemoryTier: @unchecked Sendable {
         guard BlockMap.holds(file, firstBlock), lease.attach(self) else { return 0 }
         let last = BlockKey.blockLimit - firstBlock
         let wanted = min(count, lease.room, Int(truncatingIfNeeded: last))
-        return map.pin(file, firstBlock, wanted, &lease, &zeros)
+        var unproven: UnprovenContent?
+        var found = map.pin(file, firstBlock, wanted, &lease, &zeros, unproven: &unproven)
+        while let content = unproven, prove(content) {
+            unproven = nil
+            found &+= map.pin(
+                file, firstBlock &+ UInt64(truncatingIfNeeded: found), wanted &- found, &lease,
+                &zeros, unproven: &unproven)
+        }
+        return found
     }
 
     /// Whether a lookup would find the block. Does not count as a use of it.
@@ -143,6 +193,7 @@ package final class MemoryTier: @unchecked Sendable {
     /// Gives the frames back that no reader holds, as when all that is cached is to be forgotten.
     /// Contents that a file which was not dropped keeps may stay.
     package func evictAll() {
+        waitUntilReady()
         evictionLock.lock(1)
         map.sweep()
         evictionLock.unlock(1)
@@ -155,6 +206,7 @@ package final class MemoryTier: @unchecked Sendable {
     /// An id of the caller's own with a frame, a free one first unless `evicting`; nil when readers
     /// hold everything.
     func takeFrame(evicting: Bool = false) -> UInt32? {
+        guard isReady else { return nil }
         let grant = withPool { pool -> FramePool.Grant? in
             let before = pool.evictions
             let grant = evicting ? pool.evict() : pool.take()

@@ -18,6 +18,8 @@ package struct MemoryTierStatistics: Sendable, Equatable {
     package var budget = 0
     /// Contents that lost their frame, since the start.
     package var evictions: UInt64 = 0
+    /// Contents of an earlier server that were not what they had been taken for, since the start.
+    package var damagedBlocks: UInt64 = 0
     /// Blocks that were brought while their contents were there already, since the start.
     package var mergedBlocks: UInt64 = 0
 

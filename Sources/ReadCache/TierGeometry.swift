@@ -2,7 +2,7 @@ import Policy
 
 /// How a budget is divided. The bookkeeping of a frame of distinct contents is, in bytes:
 /// for each of its 1.1 contents (a tenth are ghosts) 32 of content table, 2 of index and a map
-/// entry of 16 at a load of 0.75 to 0.92; 0.4 of ring. In all 57 to 62.
+/// entry of 16 at a load of 0.75 to 0.92; 0.4 of ring; 1 of notes of files. In all 58 to 63.
 struct TierGeometry: Sendable {
     let budget: Int
     let frames: Int
@@ -24,7 +24,7 @@ struct TierGeometry: Sendable {
         guard 4...ContentWord.generations ~= generations else { return nil }
         self.budget = budget
         self.generations = generations
-        let fixed = 16384
+        let fixed = 24576
         frames = (budget - fixed) / (4096 + TierGeometry.frameBookkeeping)
         ghosts = max(frames / Limits.framesPerGhost, 64)
         shards = TierGeometry.powerOfTwo(frames / 8192, 1...1024)
@@ -36,12 +36,24 @@ struct TierGeometry: Sendable {
     /// The highest content id.
     var contents: Int { frames + ghosts }
 
-    /// Bytes of the bookkeeping of fixed size.
-    var fixedBytes: Int {
+    /// Bytes that the block map may take.
+    var tableLimit: Int { budget / Limits.blockMapDivisor }
+
+    /// Bytes for the notes of files.
+    var notesBytes: Int { max(budget / Limits.fileNotesDivisor, 4096) & ~63 }
+
+    /// Bytes of the bookkeeping that goes with the server.
+    var privateBytes: Int {
         4096 + ContentTable.bytes(contents)
             + FingerprintIndex.bytes(contents: contents, locks: indexLocks)
             + 2 * WriteStripes.bytes(stripes) + BlockMap.bytes(shards: shards)
             + LockArray.bytes(MemoryTier.globalLocks) + Arena.bytes(UInt32.self, ghosts)
+    }
+
+    /// Bytes of all bookkeeping of fixed size.
+    var fixedBytes: Int {
+        privateBytes + TierHeader.size + ContentTable.sharedBytes(contents)
+            + Arena.bytes(UInt64.self, shards) + notesBytes
     }
 
     /// Frames that the budget has room for beside the block map.

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Zero blocks have no content: one entry tells for 32 neighbouring blocks which of them are zero,
 /// so that a sparse disk which is read once does not fill the map. A block has an entry of its own
 /// or a bit here, never both.
@@ -26,8 +28,8 @@ extension BlockMap {
     /// Notes that a block is zero if `isCurrent`, asked under the shard's lock, still says so.
     func insertZero(_ file: CacheID, _ block: UInt64, _ isCurrent: () -> Bool) {
         let index = shard(file, block)
-        locks.lock(index)
-        defer { locks.unlock(index) }
+        lock(index)
+        defer { unlock(index) }
         guard isCurrent() else { return }
         let shard = shards + index
         let own = BlockKey(file, block, secret: secret).spreadValue
@@ -35,13 +37,14 @@ extension BlockMap {
             forgetKept(place.pointee)
             shard.pointee.remove(place)
         }
+        // A server that dies here must not leave both.
+        atomicMemoryFence(ordering: .acquiringAndReleasing)
         let key = BlockKey(zerosOf: file, around: block, secret: secret).spreadValue
         if let place = shard.pointee.find(key) {
-            place.pointee.value |= UInt64(BlockMap.bit(block))
+            place.pointee.zeros |= BlockMap.bit(block)
             return
         }
-        let value = BlockMapEntry.zeroFlag | UInt64(BlockMap.bit(block))
-        _ = add(BlockMapEntry(key: key, value: value), to: shard)
+        _ = add(BlockMapEntry(key: key, zeros: BlockMap.bit(block)), to: shard)
     }
 
     /// These blocks of the run are no longer known to be zero.
@@ -52,7 +55,7 @@ extension BlockMap {
         if shard.pointee.zeroCount == 0 { return }
         let key = BlockKey(zerosOf: file, around: block, secret: secret).spreadValue
         guard let place = shard.pointee.find(key), place.pointee.zeros & bits != 0 else { return }
-        place.pointee.value &= ~UInt64(bits)
+        place.pointee.zeros &= ~bits
         if place.pointee.zeros == 0 { shard.pointee.remove(place) }
     }
 
@@ -61,7 +64,7 @@ extension BlockMap {
         let first = BlockKey.block(of: entry.key, secret: secret) * BlockMap.runBlocks
         let covered = range.clamped(to: first..<(first + BlockMap.runBlocks))
         if !covered.isEmpty {
-            entry.value &= ~UInt64(BlockMap.bits(covered.lowerBound, covered.count))
+            entry.zeros &= ~BlockMap.bits(covered.lowerBound, covered.count)
         }
         return entry.zeros != 0
     }

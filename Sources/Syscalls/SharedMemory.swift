@@ -21,11 +21,11 @@ package final class SharedMemory: @unchecked Sendable {
         return raw
     }
 
-    /// Bytes of an open memfd.
-    package static func size(of descriptor: Int32) throws(Errno) -> Int {
+    /// Makes a memfd at least so large; what is added takes no memory before it is touched.
+    package static func extend(_ descriptor: Int32, to size: Int) throws(Errno) {
         var status = stat()
         try call { fstat(descriptor, &status) }
-        return Int(status.st_size)
+        if Int(status.st_size) < size { try call { ftruncate(descriptor, size) } }
     }
 
     /// Maps the whole of an open memfd, which stays the caller's. `populated` touches every page

@@ -19,6 +19,8 @@ final class EventPump {
     private var recallAt: UInt64?
     /// When the server ended whose successor does not serve yet.
     private var endedAt: UInt64?
+    /// The mount serves, or has served.
+    private var hasBegun = false
     /// Servers in a row that ended before they served.
     private var failedStarts = 0
 
@@ -30,6 +32,7 @@ final class EventPump {
 
     /// To be called often: does what is due and returns at once.
     func turn() {
+        noteBeginning()
         noteRecovery()
         let now = monotonicNanoseconds()
         for delivery in deliveries {
@@ -74,6 +77,13 @@ final class EventPump {
             ? "the server \(how); another one takes over"
             : "a new server \(how) before it served, \(failedStarts) in a row; the next one starts"
         Events.raise(.server, .problem, text)
+    }
+
+    /// Ends the problem that an earlier attempt to mount may have told; otherwise only the log hears.
+    private func noteBeginning() {
+        guard !hasBegun, slots.hasServed, slots.lastBeat != 0 else { return }
+        hasBegun = true
+        Events.raise(.configuration, .recovered, "the datastore is mounted")
     }
 
     private func noteRecovery() {

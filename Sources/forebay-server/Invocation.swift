@@ -8,7 +8,7 @@ import Syscalls
 ///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N] [KEPT] [DIED]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS KEPT [--ready-fd N] [DIED]
 ///                    [--keeper-pid N]
-///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N --frames-fd N
+///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N
 ///
 ///     KEPT  --fuse-fd N --slots-fd N --frames-fd N --root-fd N
 ///     DIED  --died trap|other|handover --died-at NANOSECONDS
@@ -48,13 +48,12 @@ struct Invocation {
         options = try MountOptionsParser.parse(
             backing: arguments[1], mountpoint: arguments[2], options: texts)
         for (key, value) in values { try set(key, value) }
-        let shared = [slotsDescriptor, framesDescriptor]
-        let all = shared + [fuseDescriptor, rootDescriptor]
+        let all = [fuseDescriptor, slotsDescriptor, framesDescriptor, rootDescriptor]
         let isComplete =
             switch role {
             case .keep: all.allSatisfy { $0 < 0 } || all.allSatisfy { $0 >= 0 }
             case .serve: all.allSatisfy { $0 >= 0 }
-            case .probe: shared.allSatisfy { $0 >= 0 }
+            case .probe: slotsDescriptor >= 0
             }
         guard isComplete else { throw .usage("forebay-server \(role)", "lacks a descriptor") }
     }

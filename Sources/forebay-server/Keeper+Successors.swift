@@ -8,7 +8,7 @@ extension Keeper {
     /// Takes over how things stood with an earlier keeper of this mount.
     func resume(_ life: inout Life, _ slots: RequestSlots) {
         if invocation.isAdopted {
-            if invocation.diedAt > 0 {
+            if invocation.predecessor == .handedOver {
                 life.noteHandOver(since: invocation.diedAt)
             } else {
                 life.noteLoss(since: slots.lastBeat)
@@ -20,7 +20,7 @@ extension Keeper {
     /// Draws the conclusions of a server's end.
     func note(
         _ end: ServerProcess.End, _ life: inout Life, _ slots: RequestSlots,
-        _ kept: inout KeptDescriptors, _ pump: EventPump
+        _ kept: KeptDescriptors, _ pump: EventPump
     ) {
         let now = monotonicNanoseconds()
         switch end {
@@ -31,7 +31,7 @@ extension Keeper {
             pump.serverEnded(end, hadServed: slots.lastBeat != 0)
             let isWithout = life.note(
                 end, at: now, hadServed: slots.lastBeat != 0, hasCulprit: slots.suspects == 1)
-            if isWithout { beginBypass(slots, &kept) }
+            if isWithout { beginBypass(slots, kept) }
         }
         if life.bypassUntil != nil, slots.bypass != .automatic { life.endBypass(at: now) }
         if bypassIsOver(life, slots) {
@@ -43,12 +43,12 @@ extension Keeper {
 
     /// The next server does without the cache. What the cache was is given up: it may be what the
     /// servers died of, and nobody would keep it right.
-    private func beginBypass(_ slots: RequestSlots, _ kept: inout KeptDescriptors) {
+    private func beginBypass(_ slots: RequestSlots, _ kept: KeptDescriptors) {
         if slots.bypass == .off { slots.bypass = .automatic }
         do throws(Errno) {
-            try kept.renewFrames(size: kept.framesSize ?? invocation.options.ram)
+            try kept.forgetFrames()
         } catch {
-            SystemLog.error("new memory for the cache: \(error)")
+            SystemLog.error("the memory of the cache: \(error)")
         }
         Events.raise(
             .bypass, .problem,
@@ -59,25 +59,6 @@ extension Keeper {
     func bypassIsOver(_ life: Life, _ slots: RequestSlots) -> Bool {
         guard let until = life.bypassUntil, slots.bypass == .automatic else { return false }
         return monotonicNanoseconds() >= until
-    }
-
-    /// Makes new memory for the RAM tier when another size of it was set. When there is none, the
-    /// next server makes do with the old.
-    func fitFrames(_ kept: inout KeptDescriptors, _ slots: RequestSlots) {
-        let options = invocation.options
-        let later = slots.laterOptions
-        guard !later.isEmpty,
-            let now = try? MountOptionsParser.parse(
-                backing: options.backing, mountpoint: options.mountpoint,
-                options: [options.optionText, later]),
-            let size = kept.framesSize, size != now.ram
-        else { return }
-        do throws(Errno) {
-            try kept.renewFrames(size: now.ram)
-        } catch {
-            let size = ByteSize.exact(UInt64(now.ram))
-            Events.raise(.configuration, .problem, "memory for ram=\(size): \(error)")
-        }
     }
 
     /// Goes on as the program that is installed now, with the same number and descriptors

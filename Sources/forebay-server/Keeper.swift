@@ -47,8 +47,7 @@ struct Keeper {
         }
     }
 
-    private func keep(_ given: KeptDescriptors) throws(Refusal) -> Int32 {
-        var kept = given
+    private func keep(_ kept: KeptDescriptors) throws(Refusal) -> Int32 {
         let slots: RequestSlots
         do throws(Errno) {
             slots = try RequestSlots(descriptor: kept.slots, populated: false)
@@ -59,12 +58,17 @@ struct Keeper {
         Events.install { slots.raise($0) }
         let pump = EventPump(slots: slots, name: invocation.options.name)
         defer { pump.turn() }
+        // Here and not in each server: their clients would wait for it.
+        do throws(Errno) {
+            try slots.lock()
+        } catch {
+            SystemLog.warning("the request slots cannot be locked in memory: \(error)")
+        }
         var life = Life()
         resume(&life, slots)
         while true {
             slots.lastBeat = 0
             slots.handedOverAt = 0
-            fitFrames(&kept, slots)
             let end = serve(slots, kept, life, pump)
             if end == .exit(ServerExit.unmounted.rawValue) { return 0 }
             guard slots.hasServed else {
@@ -74,7 +78,7 @@ struct Keeper {
                 }
                 return 1
             }
-            note(end, &life, slots, &kept, pump)
+            note(end, &life, slots, kept, pump)
             pump.turn()
             if end == .exit(ServerExit.handOverToInstalled.rawValue) {
                 becomeInstalled(kept, life)

@@ -15,13 +15,6 @@ extension KeptDescriptors {
         if let lock { ServiceManager.store(lock, as: .lock) }
     }
 
-    /// Gives the manager the new memory of the RAM tier for the old.
-    func storeFrames() {
-        guard ServiceManager.isMainProcess else { return }
-        ServiceManager.forgetStored(.frames)
-        ServiceManager.store(frames, as: .frames)
-    }
-
     /// What a server is told beside the descriptors: to die with a keeper that has a successor.
     /// Where no manager keeps the mount, the server alone goes on with it.
     static var bond: [String] {

@@ -12,7 +12,7 @@ struct KeptDescriptors {
     /// Memory of the request slots.
     let slots: Int32
     /// Memory of the RAM tier.
-    private(set) var frames: Int32
+    let frames: Int32
     /// The folder of the datastore: to open it anew would ask a datastore that may hang.
     let root: Int32
 
@@ -60,16 +60,8 @@ struct KeptDescriptors {
         for descriptor in all { _ = fcntl(descriptor, F_SETFD, isOpen ? 0 : FD_CLOEXEC) }
     }
 
-    /// New memory for the RAM tier, of so many bytes, in the place of the old; no server may run.
-    mutating func renewFrames(size: Int) throws(Errno) {
-        let fresh = Self.raise(try SharedMemory.create(name: "forebay-frames", size: size))
-        close(frames)
-        frames = fresh
-        storeFrames()
-    }
-
-    /// Bytes of the RAM tier's memory; nil when that cannot be asked for.
-    var framesSize: Int? { try? SharedMemory.size(of: frames) }
+    /// Forgets what the RAM tier holds: the next server finds its memory empty. No server may run.
+    func forgetFrames() throws(Errno) { try call { ftruncate(frames, 0) } }
 
     /// Moves a descriptor out of the numbers that a server's are given.
     static func raise(_ descriptor: Int32) -> Int32 {

@@ -52,7 +52,7 @@ final class Orders: ServerOrders {
             datastore.setTimeouts(
                 attributes: after.attributeTimeout, backend: after.backendTimeout)
             SystemLog.notice("set \(changes.joined(separator: " "))")
-            // The keeper makes memory of the new size, which only a new server can use.
+            // A tier has one size all its life: a new server begins another, which is empty.
             return after.ram == before.ram ? OrderResult() : successor(.handOver)
         }
     }
@@ -77,8 +77,7 @@ final class Orders: ServerOrders {
     func upgrade() throws(Refusal) -> OrderResult {
         let program = try InstalledProgram.path()
         let version = try Probe.ask(
-            program, options: options.value, slots: invocation.slotsDescriptor,
-            frames: invocation.framesDescriptor)
+            program, options: options.value, slots: invocation.slotsDescriptor)
         Events.raise(
             .server, .notice, "version \(Version.text) hands over to version \(version)")
         return successor(

@@ -6,9 +6,9 @@ import Syscalls
 
 /// Whether another program can go on with a mount: asked before the server that serves it stops.
 ///
-/// The program is run as `forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N
-/// --frames-fd N`. It looks at everything that it would have to read, changes nothing, and writes
-/// `ready VERSION`, or on standard error why not.
+/// The program is run as `forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N`. It
+/// looks at everything that it would have to read, changes nothing, and writes `ready VERSION`, or
+/// on standard error why not. A cache in memory that it cannot read, it would begin anew.
 enum Probe {
     // MARK: - The program that is asked
 
@@ -31,11 +31,6 @@ enum Probe {
             throw Refusal(
                 "request slots", error == .invalid ? "are of another version" : "\(error)")
         }
-        do throws(Errno) {
-            _ = try SharedMemory(descriptor: invocation.framesDescriptor, populated: false)
-        } catch {
-            throw Refusal("memory of the cache", "\(error)")
-        }
         guard IdentityStore.isReadable(folder: invocation.options.state) else {
             throw Refusal("\(invocation.options.state)/identity.db", "is of another version")
         }
@@ -46,11 +41,11 @@ enum Probe {
     /// Runs `program` on what the mount has in memory. Answers its version; throws why it cannot
     /// go on.
     static func ask(
-        _ program: String, options: MountOptions, slots: Int32, frames: Int32
+        _ program: String, options: MountOptions, slots: Int32
     ) throws(Refusal) -> String {
         let arguments = [
             "probe", options.backing, options.mountpoint, "-o", options.optionText, "--slots-fd",
-            "3", "--frames-fd", "4",
+            "3",
         ]
         let text: String
         let end: ServerProcess.End
@@ -61,7 +56,7 @@ enum Probe {
             let reader = Descriptor(owning: ends[0])
             let writer = Descriptor(owning: ends[1])
             let process = try ServerProcess.start(
-                program: program, arguments: arguments, descriptors: [slots, frames],
+                program: program, arguments: arguments, descriptors: [slots],
                 output: writer.raw)
             discard(writer)
             text = read(reader.raw)

@@ -29,15 +29,10 @@ struct Server {
     }
 
     private func serve() throws(Errno) -> ServerExit {
-        let options = optionsInUse()
+        let options = invocation.options
         for descriptor in 3...6 { _ = fcntl(Int32(descriptor), F_SETFD, FD_CLOEXEC) }
-        let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: true)
+        let slots = try RequestSlots(descriptor: invocation.slotsDescriptor, populated: false)
         Events.install { slots.raise($0) }
-        do throws(Errno) {
-            try slots.lock()
-        } catch {
-            SystemLog.warning("the request slots cannot be locked in memory: \(error)")
-        }
         let datastore = try Datastore(
             options: options, root: invocation.rootDescriptor, record: slots.datastoreRecord,
             framesDescriptor: invocation.framesDescriptor, counters: slots.counters,
@@ -71,14 +66,6 @@ struct Server {
         // The datastore counts in the slots' memory to its end.
         withExtendedLifetime(session) { datastore.close() }
         return .unmounted
-    }
-
-    /// What was asked for, as far as the keeper could make memory for it.
-    private func optionsInUse() -> MountOptions {
-        var options = invocation.options
-        let size = try? SharedMemory.size(of: invocation.framesDescriptor)
-        options.ram = min(options.ram, size ?? options.ram)
-        return options
     }
 
     /// Without its control socket a first server is refused; a successor goes on, since clients

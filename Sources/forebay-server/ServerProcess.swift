@@ -85,19 +85,28 @@ struct ServerProcess: ~Copyable {
         var lastBeat: UInt64 = 0
         var silence: UInt64 = 0
         var isAsked = false
+        let watch = DeathWatch(slots)
+        defer { watch.end() }
+        var events = [handle.raw, watch.descriptor].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
         while true {
             if !isAsked, isDue() {
                 isAsked = true
                 CLinux_pidfd_signal(handle.raw, SIGTERM)
             }
-            var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
-            if poll(&event, 1, Int32(interval)) > 0 { return reap() }
+            if poll(&events, nfds_t(events.count), Int32(interval)) > 0 {
+                if events[0].revents != 0 { return reap() }
+                if let end = endInSight() { return end }
+                // It ends by itself: nobody waits, and how it ended is to be known for certain.
+                events[1].fd = -1
+            }
             pump.turn()
             let beat = slots.lastBeat
             ServiceReport.beat(isServing: beat != 0 && slots.hasServed)
             silence = beat == lastBeat ? silence + interval : 0
             lastBeat = beat
-            if silence >= interval, let end = endOfMainThread() { return end }
+            if silence >= interval, let end = endInSight() { return end }
             let start = slots.hasServed ? Limits.serverRestart : Limits.serverStart
             let limit = beat == 0 ? start * 1000 : Limits.serverSilence
             guard silence >= limit, hasWork(slots, device) else { continue }
@@ -105,6 +114,7 @@ struct ServerProcess: ~Copyable {
             CLinux_pidfd_signal(handle.raw, SIGKILL)
             // Its threads end within microseconds; the process may take longer, for example to
             // close files on a datastore that hangs. Nobody waits for that.
+            var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
             if poll(&event, 1, Int32(interval)) > 0 { _ = reap() }
             return .hang
         }
@@ -130,15 +140,20 @@ struct ServerProcess: ~Copyable {
         return number == 0 ? .exit((status >> 8) & 0xff) : .signal(number)
     }
 
-    /// How the process ended when its main thread is gone and others are not: they wait in calls
-    /// on a datastore that hangs, and the descriptor of the process is silent for as long. What
-    /// is left runs no code of ours any more. From proc(5): `state` and, last, `exit_code`.
-    private func endOfMainThread() -> End? {
+    /// How the process ends when its main thread has ended and it is not gone yet: it may take
+    /// seconds to free its memory, and threads may wait in calls on a datastore that hangs. What is
+    /// left runs no code of ours any more.
+    private func endInSight() -> End? {
         guard let text = TextFile.read("/proc/\(pid)/stat"), let name = text.lastIndex(of: ")")
         else { return nil }
+        // proc(5): `flags` is field 9 and `exit_code` the last one; the name before the third may
+        // hold anything.
         let fields = text[name...].split(whereSeparator: \.isWhitespace)
-        guard fields.count > 1, fields[1] == "Z", let last = fields.last else { return nil }
+        guard fields.count > 50, let flags = UInt32(fields[7]), let status = Int32(fields[50])
+        else { return nil }
+        let isExiting: UInt32 = 0x4
         // 0 is also what is told to those who may not know; an unmounted server ends otherwise.
-        return Int32(last).flatMap { $0 == 0 ? nil : Self.end(of: $0) }
+        guard flags & isExiting != 0, status != 0 else { return nil }
+        return Self.end(of: status)
     }
 }

@@ -100,6 +100,10 @@ extension AlertCommand {
             guard MountOptionsParser.isName(name) else {
                 throw .usage("--name \(name)", "is no name of a mount")
             }
+            // systemd may spare the keeper when memory is short; this process is no such case.
+            if let file = try? Descriptor(path: "/proc/self/oom_score_adj", flags: O_WRONLY) {
+                _ = write(file.raw, "0", 1)
+            }
             let run = RunFolder()
             let delivery: Delivery
             do throws(Errno) {

@@ -44,7 +44,12 @@ struct Forebay: ParsableCommand {
             }
             return
         }
-        try command.execute()
+        do throws(Refusal) {
+            try command.execute()
+        } catch {
+            if let mount = command as? MountCommand { mount.alert(of: error) }
+            throw error
+        }
     }
 
     /// `-oOPTIONS` as two arguments, as mount(8) takes it too.

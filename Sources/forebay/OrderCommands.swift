@@ -1,3 +1,4 @@
+import Alerts
 import ArgumentParser
 import ControlPath
 import Policy
@@ -60,9 +61,10 @@ struct PreflightCommand: Command {
 
     func execute() throws(Refusal) {
         let request = try MountRequest(backing: backing, mountpoint: mountpoint, options: options)
-        let checks = Preflight(
-            options: request.options, expectedMounts: request.expectedMounts
-        ).all()
+        let preflight = Preflight(
+            options: request.options, expectedMounts: request.expectedMounts)
+        let alerts = AlertConfiguration.preflight(name: request.options.name)
+        let checks = preflight.all() + [alerts]
         let failed = checks.filter { $0.result == .fail }
         if json {
             var writer = JSONWriter()

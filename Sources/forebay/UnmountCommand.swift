@@ -128,7 +128,10 @@ struct Unmounter {
                 waitpid(child, &status, WNOHANG | WNOWAIT)
             }
             let living = processes.filter { isAlive($0) }
-            if living.isEmpty, name.map({ runFolder.remove($0) }) ?? true { return }
+            if living.isEmpty, name.map({ runFolder.remove($0) }) ?? true {
+                if let name { runFolder.forgetAlerts(name) }
+                return
+            }
             guard monotonicNanoseconds() < deadline else {
                 let list = living.map { String($0) }.joined(separator: ", ")
                 throw Refusal(

@@ -15,10 +15,11 @@ final class Fixture: Sendable {
     let datastore: Datastore
     private let isClosed = Atomic<Bool>(false)
 
-    /// Uses `folder`, from an earlier fixture, when there is one. Waits until the tree is known.
+    /// Uses `folder`, from an earlier fixture, when there is one, and `frames` as the memory of the
+    /// cache. Waits until the tree is known.
     init(
         ram: Int = 8 << 20, attributeTimeout: Double = 10, readOnly: Bool = false,
-        on folder: TemporaryFolder? = nil
+        on folder: TemporaryFolder? = nil, frames: Int32? = nil
     ) throws {
         WaitMode.set(mayWait: true)
         self.folder = try folder ?? TemporaryFolder("datapath")
@@ -28,7 +29,7 @@ final class Fixture: Sendable {
                 backing: self.folder.path("backing"), mountpoint: self.folder.path("mount"),
                 name: "test", state: self.folder.path("state"), ram: ram,
                 attributeTimeout: attributeTimeout, readOnly: readOnly),
-            framesDescriptor: nil, counters: nil)
+            framesDescriptor: frames, counters: nil)
         let datastore = datastore
         try #require(eventually { datastore.isTreeKnown.load(ordering: .acquiring) })
     }

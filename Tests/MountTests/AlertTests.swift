@@ -137,5 +137,40 @@ extension OnMounts {
                 #expect(told.last?.text("class") == "test")
             }
         }
+
+        @Test func aServiceThatCannotMountTellsOnceAndThenThatItCould() throws {
+            let state = try space.makeFolder("state")
+            let place = space.path("place")
+            let name = "service-\(getpid())"
+            let path = "/etc/forebay/\(name).alerts.toml"
+            let hook = "#!/bin/sh\ncat >>\(space.path("told"))\n"
+            try Files.write(space.path("hook"), Array(hook.utf8), mode: 0o755)
+            mkdir("/etc/forebay", 0o755)
+            try Files.write(
+                path, "interval = 3600\n[script]\nprogram = \"\(space.path("hook"))\"\n")
+            defer {
+                unlink(path)
+                unlink("/run/forebay/\(name).alerts")
+            }
+            let arguments = [
+                "mount", backing, place, "--foreground", "-o",
+                "ram=16M,name=\(name),state=\(state)",
+            ]
+            for _ in 0..<2 {
+                let result = try ChildProcess.run(try Programs.forebay, arguments)
+                #expect(result.status == 1, "\(result.text)")
+            }
+            #expect(states() == ["problem"])
+            #expect(told.first?.text("class") == "configuration")
+            #expect(
+                told.first?.text("text")?.hasPrefix("the datastore cannot be mounted: ") == true)
+            try call { mkdir(place, 0o755) }
+            let service = try ChildProcess(try Programs.forebay, arguments)
+            defer { Mounts.removeAll(below: place) }
+            #expect(eventually(within: 20) { states() == ["problem", "recovered"] }, "\(told)")
+            service.signal(SIGTERM)
+            #expect(service.wait(seconds: 20)?.status == 0)
+            #expect(!Files.exists("/run/forebay/\(name).alerts"))
+        }
     }
 }

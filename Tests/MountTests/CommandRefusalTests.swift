@@ -52,7 +52,8 @@ extension OnMounts {
             [], ["bogus"], ["mount"], ["mount", "/a"], ["mount", "/a", "/b", "/c"],
             ["mount", "/a", "/b", "-o"], ["mount", "--bogus", "/a", "/b"], ["unmount"], ["flush"],
             ["drop"], ["preflight", "/a"], ["status", "--bogus"],
-            ["unmount", "/a", "--timeout", "x"],
+            ["export", "/a"], ["export", "/a", "--to", "a b"], ["export", "/a", "--to", "a,,b"],
+            ["unexport"], ["unmount", "/a", "--timeout", "x"],
             ["unmount", "/a", "--timeout", "0"], ["top"], ["mount", "", "/b"],
         ])
         func wrongUsage(arguments: [String]) throws {
@@ -98,7 +99,8 @@ extension OnMounts {
         @Test func usersOtherThanRoot() throws {
             let commands = [
                 mount(backing, mountpoint), ["unmount", mountpoint], ["status"],
-                ["drop", mountpoint],
+                ["drop", mountpoint], ["export", mountpoint, "--to", "10.0.0.1"],
+                ["unexport", mountpoint],
             ]
             for command in commands {
                 let line = try refusal(
@@ -123,6 +125,9 @@ extension OnMounts {
                 _ = try refusal([verb, mountpoint], status: 1)
             }
             _ = try refusal(["unmount", "/proc"], status: 1)
+            for place in [mountpoint, "/proc"] {
+                _ = try refusal(["export", place, "--to", "10.0.0.1"], status: 1)
+            }
         }
 
         @Test func aServerThatCannotStartLeavesNothing() throws {

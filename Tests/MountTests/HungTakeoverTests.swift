@@ -1,6 +1,5 @@
 import CLinux
 import Glibc
-import Synchronization
 import Syscalls
 import TestSupport
 import Testing
@@ -46,7 +45,7 @@ extension OnMounts {
             let missing = try DirectReader(mount.path("cold"))
             let space = try space(mount.path)
             try datastore.hang()
-            let waiters = try Callers(8) { number in
+            let waiters = try Callers(8) { number, _ in
                 _ = try missing.once(4096, at: number << 20)
             }
             defer { waiters.stop() }
@@ -91,41 +90,5 @@ extension OnMounts {
             try must { statvfs(path, &status) }
             return [status.f_blocks, status.f_frsize, status.f_files].map { UInt64($0) }
         }
-    }
-}
-
-/// Threads that call something again and again until they are told to stop.
-final class Callers: Sendable {
-    private let isStopped = SharedFlag()
-    private let found = Mutex<[Errno: Int]>([:])
-    private let threads = Mutex<[Thread]>([])
-
-    /// `body` gets the number of its thread; what it throws is counted.
-    init(_ count: Int, _ body: @escaping @Sendable (Int) throws -> Void) throws {
-        for number in 0..<count {
-            let thread = try Thread(name: "caller") { [isStopped, self] in
-                while !isStopped.isSet {
-                    do {
-                        try body(number)
-                    } catch {
-                        let code = error as? Errno ?? .io
-                        found.withLock { $0[code, default: 0] += 1 }
-                    }
-                }
-            }
-            threads.withLock { $0.append(thread) }
-        }
-    }
-
-    /// The errors that came.
-    var errors: Set<Errno> { Set(found.withLock { $0.keys }) }
-
-    func stop() {
-        isStopped.set()
-        let all = threads.withLock { threads in
-            defer { threads = [] }
-            return threads
-        }
-        for thread in all { thread.join() }
     }
 }

@@ -159,11 +159,6 @@ import Testing
         #expect(throws: Errno.invalid) {
             _ = try MemoryTier(budget: 4 << 20, framesDescriptor: nil, key: [1])
         }
-        let small = try SharedMemory.create(name: "small", size: 1 << 20)
-        defer { close(small) }
-        #expect(throws: Errno.invalid) {
-            _ = try MemoryTier(budget: 4 << 20, framesDescriptor: small, key: key)
-        }
     }
 
     @Test func blocksBeyondTheMapAreNotCached() throws {

@@ -45,7 +45,7 @@ import Testing
     }
 
     /// With four generations, ids come to name other contents all the time.
-    @Test(arguments: [(UInt64(1), UInt32(1 << 12)), (2, 4), (3, 5)])
+    @Test(arguments: [(UInt64(1), MemoryTier.mostGenerations), (2, 4), (3, 5)])
     func neverReturnsAStaleOrWrongByte(seed: UInt64, generations: UInt32) throws {
         try run(
             seed: seed, generations: generations, files: ModelTests.files,
@@ -54,7 +54,7 @@ import Testing
 
     /// All threads at the same four blocks: writes fall between the steps of fills.
     @Test func neverReturnsAStaleByteOfAContendedBlock() throws {
-        try run(seed: 4, generations: 1 << 12, files: 1, blocks: 4, steps: 20000)
+        try run(seed: 4, generations: MemoryTier.mostGenerations, files: 1, blocks: 4, steps: 20000)
     }
 
     private func run(

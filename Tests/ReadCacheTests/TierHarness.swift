@@ -7,7 +7,7 @@ import Testing
 struct TierHarness {
     let tier: MemoryTier
 
-    init(mebibytes: Int, generations: UInt32 = 1 << 12) throws {
+    init(mebibytes: Int, generations: UInt32 = MemoryTier.mostGenerations) throws {
         tier = try MemoryTier(
             budget: mebibytes << 20, framesDescriptor: nil,
             key: (0..<64).map { UInt8($0 * 3 + 1) }, generations: generations)

@@ -39,6 +39,14 @@ import Testing
         #expect(others.isEmpty)
     }
 
+    @Test func onlyTheCommandLineSendsAlerts() {
+        let others = paths(importing: ["Alerts", "CCurl", "TOMLKit"], below: "Sources/").filter {
+            !$0.hasPrefix("Sources/Alerts/") && !$0.hasPrefix("Sources/forebay/")
+        }
+        #expect(others.isEmpty)
+        #expect(paths(importing: ["CCurl"], below: "Sources/forebay/").isEmpty)
+    }
+
     @Test func nothingImportsFoundationOrDispatch() {
         let modules: Set = ["Foundation", "FoundationEssentials", "Dispatch"]
         #expect(paths(importing: modules, below: "Sources/").isEmpty)

@@ -7,8 +7,10 @@ import Syscalls
 /// form. Which slots are free is known to this process alone and comes from their states.
 package final class RequestSlots: @unchecked Sendable {
     package let format: SlotFormat
-    private let memory: SharedMemory
+    let memory: SharedMemory
     private let free: [Condition<FreeList>]
+    /// Free slots whose pages are not mapped yet.
+    private let rest = Mutex<[Slot]>([])
 
     /// Numbers of free slots, the last one freed on top: its memory is warm.
     private struct FreeList {
@@ -20,6 +22,7 @@ package final class RequestSlots: @unchecked Sendable {
         let descriptor = try SharedMemory.create(name: "forebay-slots", size: format.size)
         do throws(Errno) {
             let memory = try SharedMemory(descriptor: descriptor, populated: false)
+            try makeGuards(in: memory)
             let values: [(HeaderWord, UInt64)] = [
                 (.version, SlotFormat.version), (.large, UInt64(format.large)),
                 (.medium, UInt64(format.medium)), (.small, UInt64(format.small)),
@@ -147,6 +150,50 @@ package final class RequestSlots: @unchecked Sendable {
 
     /// How many slots of a size are free.
     func freeCount(_ size: SlotClass) -> Int { list(size).withLock { $0.numbers.count } }
+
+    /// Makes these slots free at the start of a server. Those that requests are read into have
+    /// their pages mapped before: the kernel ends a request with EIO when SIGKILL interrupts it
+    /// while it copies to a page that is not there. For a few of them that is done here; the rest
+    /// must not keep clients waiting and is left to `releaseRest`.
+    func releaseFirst(_ slots: [Slot]) {
+        var large: [Slot] = []
+        for slot in slots {
+            if format.slotClass(of: slot.index) == .large {
+                large.append(slot)
+            } else {
+                release(slot)
+            }
+        }
+        for slot in large.prefix(Limits.firstSlots) {
+            populate(slot)
+            release(slot)
+        }
+        for slot in large.dropFirst(Limits.firstSlots) { slot.enter(.free) }
+        rest.withLock { $0 = Array(large.dropFirst(Limits.firstSlots)) }
+    }
+
+    /// Makes the others free.
+    func releaseRest() {
+        let slots = rest.withLock { slots in
+            defer { slots = [] }
+            return slots
+        }
+        for slot in slots {
+            populate(slot)
+            release(slot)
+        }
+    }
+
+    /// Maps every page of a large slot, without a change to what is in it (madvise(2),
+    /// MADV_POPULATE_WRITE; Linux before 5.14 does not have it).
+    func populate(_ slot: Slot) {
+        let populateForWriting: Int32 = 23
+        if madvise(slot.control, SlotFormat.largeStride, populateForWriting) == 0 { return }
+        for offset in stride(from: 0, to: SlotFormat.largeStride, by: 4096) {
+            (slot.control + offset).assumingMemoryBound(to: Atomic<UInt64>.self).pointee
+                .bitwiseOr(0, ordering: .relaxed)
+        }
+    }
 
     /// The request of a slot is done: the slot is free for another one.
     func release(_ slot: Slot) {

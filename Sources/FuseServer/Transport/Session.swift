@@ -115,6 +115,8 @@ package final class Session: @unchecked Sendable {
         predecessor: Predecessor, diedAt: UInt64 = 0, ready: () -> Void
     ) throws(Errno) -> SessionEnd {
         CLinux_set_io_flusher()
+        slots.guardServer()
+        slots.awaitEndOfReaders()
         try agree()
         let left = takeOver(after: predecessor)
         slots.beat(at: monotonicNanoseconds())
@@ -128,8 +130,13 @@ package final class Session: @unchecked Sendable {
         noteStart(predecessor, diedAt: diedAt)
         var readers: [Thread] = []
         for number in 0..<readerCount {
-            readers.append(try Thread(name: "reader \(number)") { [self] in readRequests() })
+            readers.append(
+                try Thread(name: "reader \(number)") { [self] in
+                    slots.guardReader(number)
+                    readRequests()
+                })
         }
+        try Thread(name: "slots") { [self] in slots.releaseRest() }.detach()
         slots.markServed()
         ready()
         if phase.wait({ $0 == .serving ? nil : $0 }) == .leaving { return leave() }

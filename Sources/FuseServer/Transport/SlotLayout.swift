@@ -9,6 +9,7 @@ import Syscalls
 //      0  header page   magic · version · slots per class · heartbeat · lengths of INIT · …
 //    136  records       two copies of what servers learnt of the datastore, of which one counts
 //   1024  options       what `forebay set` changed since the mount, as text for `-o`
+//   3584  guards        8 locks that tell of the end of threads: `Guards.swift`
 //   4096  counters      512 words; who owns which: `CounterWord`
 //   8192  INIT          the request as the kernel sent it, once in the life of a mount
 //  12288  INIT's reply  as the kernel got it
@@ -65,8 +66,11 @@ package struct SlotFormat: Equatable, Sendable {
     static let recordOffset = 136
     /// Bytes of a record, behind its length.
     static let recordCapacity = 432
+    static let guardsOffset = 3584
+    /// For the main thread and the readers.
+    static let guardCount = 8
     static let optionsOffset = 1024
-    static let optionsCapacity = 3072
+    static let optionsCapacity = 2560
     static let eventsOffset = 16384
     static let eventSize = 256
     static let eventCount = 64

@@ -32,7 +32,7 @@ extension Session {
             end(poison: slot)
             isKept[slot.index] = false
         }
-        for slot in all where !isKept[slot.index] { slots.release(slot) }
+        slots.releaseFirst(all.filter { !isKept[$0.index] })
         let left = all.filter { isKept[$0.index] }.map { compact($0) }
         repeats.await(left.filter { $0.operation.changesNames && !$0.preimage.isEmpty })
         FailPoint.readied.reach(0)
@@ -102,11 +102,17 @@ extension Session {
         } else if length <= SlotFormat.mediumCapacity {
             size = .medium
         } else {
-            return slot
+            return keep(slot)
         }
-        guard let other = slots.take(size) else { return slot }
+        guard let other = slots.take(size) else { return keep(slot) }
         other.adopt(slot, length: length)
-        slots.release(slot)
+        slots.release(keep(slot))
         return other
+    }
+
+    /// Requests are read into the slot later.
+    private func keep(_ slot: Slot) -> Slot {
+        slots.populate(slot)
+        return slot
     }
 }

@@ -54,6 +54,12 @@ final class Workload: Sendable {
         }
     }
 
+    /// Steps of all threads whose name begins so.
+    func steps(of prefix: String) -> Int {
+        runners.filter { $0.name.hasPrefix(prefix) }
+            .reduce(0) { $0 + $1.steps.load(ordering: .relaxed) }
+    }
+
     /// What went wrong.
     var failures: [String] { found.withLock { $0 } }
 

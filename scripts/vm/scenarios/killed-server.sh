@@ -33,7 +33,7 @@ names=$!
 under_load() { [[ -e $HERE/first && -e $HERE/second && $(stat -c %s "$HERE/disk.img" 2>/dev/null || echo 0) -gt 0 ]]; }
 expect "the load" soon 60 under_load
 before=$SECONDS
-python3 "$VM_CHECKOUT/scripts/killer.py" /run/forebay/vm.sock "$kills" 0.2 2 >/run/vm/killer.txt 2>&1 ||
+python3 "$VM_CHECKOUT/scripts/killer.py" /run/forebay/vm.sock "$kills" 0.1 1 >/run/vm/killer.txt 2>&1 ||
     fail "$(cat /run/vm/killer.txt)"
 took=$((SECONDS - before))
 kill -0 $fio 2>/dev/null || fail "fio ended early: $(cat /run/vm/fio.log /run/vm/fio.txt)"
