@@ -59,6 +59,28 @@ extension Datastore {
         return inode
     }
 
+    /// A file that the last server noted, from memory alone: what is cached of it is served while
+    /// the datastore is silent, and compared once it answers. Nil when a change was under way that
+    /// may have changed its size.
+    func recalled(_ node: NodeID) -> Inode? {
+        guard backing.health.isSilent,
+            let left = inherited.withLock({ $0[node.rawValue] }),
+            left.note.sizes.lowerBound == left.note.sizes.upperBound,
+            let known = identity.find(node), known.type == S_IFREG, !known.handle.isDerived
+        else { return nil }
+        return inodes.findOrInsert(node) {
+            let inode = Inode(node: node, handle: known.handle, type: known.type)
+            inode.size.store(left.note.sizes.lowerBound, ordering: .relaxed)
+            inode.parent.store(known.parent, ordering: .relaxed)
+            // Who takes it out of the table has it: another thread may have met the file meanwhile.
+            if inherited.withLock({ $0.removeValue(forKey: node.rawValue) }) != nil {
+                inode.inherit(left.note, at: left.place)
+                uncompared.withLock { _ = $0.insert(node) }
+            }
+            return inode
+        }
+    }
+
     /// Meets every file that the last server noted. Those that are gone are forgotten.
     func meetInherited() {
         for node in inherited.withLock({ Array($0.keys) }) {
@@ -68,6 +90,23 @@ extension Datastore {
             } catch {
                 if error == .stale { forgetInherited(node) }
             }
+        }
+        compareRecalled()
+    }
+
+    /// Compares what was recalled, as soon as the datastore answers.
+    private func compareRecalled() {
+        for node in uncompared.withLock({ Array($0) }) {
+            if isClosing.load(ordering: .relaxed) { return }
+            if let inode = inodes.find(node) {
+                do throws(Errno) {
+                    _ = try sample(inode, forced: true)
+                } catch {
+                    guard error == .stale else { continue }
+                    dropMap(inode)
+                }
+            }
+            uncompared.withLock { _ = $0.remove(node) }
         }
     }
 
@@ -82,7 +121,7 @@ extension Datastore {
         let count = inherited.withLock { $0.count }
         while true {
             meetInherited()
-            let isDone = inherited.withLock { $0.isEmpty }
+            let isDone = inherited.withLock { $0.isEmpty } && uncompared.withLock { $0.isEmpty }
             if isDone || isClosing.load(ordering: .relaxed) { break }
             sleep(milliseconds: 500)
         }

@@ -25,6 +25,8 @@ package final class Datastore: Sendable {
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
     let inherited: Mutex<[UInt64: InheritedFile]>
+    /// Files that were brought back from memory alone, and are still to be compared.
+    let uncompared = Mutex<Set<NodeID>>([])
     let fills = FillTable()
     let names = NameCache()
     let counters: Counters
