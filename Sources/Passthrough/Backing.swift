@@ -90,7 +90,10 @@ package final class Backing: Sendable {
             return result
         } catch {
             health.end(mark, error)
-            throw error.meansNoAnswer ? .timedOut : error
+            guard error.meansNoAnswer else { throw error }
+            // Silence is better than an error: who waits may be answered from memory meanwhile.
+            sleep(milliseconds: Limits.unreachablePause)
+            throw .timedOut
         }
     }
 
