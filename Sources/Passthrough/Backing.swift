@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Policy
 import Syscalls
 
 /// The folder of the datastore, and how its files are opened.

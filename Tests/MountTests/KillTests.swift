@@ -123,7 +123,8 @@ extension OnMounts {
                 let isCached = try eventually {
                     try Numbers(mount)["cached_bytes"] >= 16_384 * Self.scale / 10 * 9 * 4096
                 }
-                #expect(isCached, "\(try Numbers(mount)["cached_bytes"]) bytes are cached")
+                let cached = try Numbers(mount)["cached_bytes"]
+                #expect(isCached, "\(cached) bytes are cached")
                 try underLoad(mount, datastore: backing.path) { load, killer in
                     let kills = Array(repeating: SIGKILL, count: 9 * Self.scale)
                     try kill(kills + [SIGTRAP], load, killer)

@@ -60,7 +60,7 @@ extension OnMounts {
                     while !load.isSet {
                         let bytes = Content.blocks(seed: UInt64(written.withLock { $0 }), count: 1)
                         try file.write(bytes, at: 0)
-                        guard try file.read(4096, at: 0) == bytes else { throw Errno.io }
+                        guard try file.read(at: 0, count: 4096) == bytes else { throw Errno.io }
                         written.update { $0 += 1 }
                     }
                 } catch { failure.update { $0 = "\(error)" } }
