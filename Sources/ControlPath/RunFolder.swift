@@ -2,8 +2,8 @@ import Glibc
 import Syscalls
 
 /// What a mount leaves in /run/forebay while it lives: `NAME.lock`, on which the keeper and the
-/// server hold a lock (flock(2)) that only the end of both releases, `NAME.sock` and, where there are
-/// alert channels, `NAME.alerts`.
+/// server hold a lock (flock(2)) that only the end of both releases, `NAME.sock` and, where there
+/// are alert channels, `NAME.alerts`.
 package struct RunFolder: Sendable {
     /// A mount as its lock file describes it.
     package struct Mount: Equatable, Sendable {

@@ -79,7 +79,8 @@ final class EventPump {
         Events.raise(.server, .problem, text)
     }
 
-    /// Ends the problem that an earlier attempt to mount may have told; otherwise only the log hears.
+    /// Ends the problem that an earlier attempt to mount may have told; otherwise this is for the
+    /// log only.
     private func noteBeginning() {
         guard !hasBegun, slots.hasServed, slots.lastBeat != 0 else { return }
         hasBegun = true

@@ -15,7 +15,8 @@ extension MountCommand {
         mkdir(run.path, 0o700)
         do throws(Errno) {
             let delivery = try Delivery(
-                name: name, mountpoint: AbsolutePath.lexical(mountpoint), state: run.alerts(name),
+                name: name, mountpoint: mountpoint.map { AbsolutePath.lexical($0) } ?? "",
+                state: run.alerts(name),
                 configuration: configuration)
             let text = "the datastore cannot be mounted: \(refusal.what): \(refusal.why)"
             _ = delivery.run([Event(.configuration, .problem, text)])
@@ -26,9 +27,10 @@ extension MountCommand {
 
     /// The mount's name as far as it can be told when its options may be wrong.
     private var intendedName: String? {
+        if let name { return MountOptionsParser.isName(name) ? name : nil }
         let words = options.flatMap { $0.split(separator: ",") }
         let named = words.last { $0.hasPrefix("name=") }?.dropFirst(5)
-        let last = AbsolutePath.lexical(backing).split(separator: "/").last
+        let last = backing.flatMap { AbsolutePath.lexical($0).split(separator: "/").last }
         guard let name = (named ?? last).map({ String($0) }), MountOptionsParser.isName(name) else {
             return nil
         }

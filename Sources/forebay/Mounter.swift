@@ -109,6 +109,7 @@ struct Mounter {
             cleanUp(keeper)
             throw error
         }
+        Exporter().renew(options.mountpoint)
         return keeper
     }
 

@@ -28,7 +28,7 @@ struct ServiceStop {
         }
         // After a plain umount(8) the keeper has ended by itself, and this only tidies up.
         guard runFolder.isTaken(name) else {
-            _ = runFolder.remove(name)
+            if runFolder.remove(name) { runFolder.forgetAlerts(name) }
             return
         }
         try Unmounter(mountpoint: try choice.path(), seconds: seconds).unmount()

@@ -129,7 +129,9 @@ chain_up() {
 }
 
 chain_down() {
-    umount "$CLIENT" || umount -l "$CLIENT"
+    # A client that waits for an export would keep its unmount waiting too.
+    exportfs -f
+    timeout -s KILL 30 umount "$CLIENT" || umount -l "$CLIENT"
     forebay unexport "$MOUNT"
     stop_nfsd
     exportfs -f
