@@ -23,6 +23,13 @@ extension OnMounts {
         deinit {
             manager.stop()
             Mounts.removeAll(below: mountpoint)
+            // Without their mount they end by themselves.
+            let left = { [mountpoint] in
+                ProcessTable.all().filter { $0.arguments.contains(mountpoint) }
+            }
+            if !eventually(within: 5, { left().isEmpty }) {
+                for process in left() { kill(process.pid, SIGKILL) }
+            }
             for file in ["sock", "lock", "toml"] { unlink("/run/forebay/\(name).\(file)") }
         }
 
@@ -38,9 +45,9 @@ extension OnMounts {
                 "\(manager.count("READY=1")) of \(times): \(process.outputs)")
         }
 
-        /// A process that writes stably and reads back, and counts in a file; not a thread of this one,
-        /// whose children would hold the file too and wait for the mount before they become its
-        /// keeper.
+        /// A process that writes stably and reads back, and counts in a file. Not a thread of this
+        /// one, whose children would hold the file too and wait for the mount before they become
+        /// its keeper.
         private func startLoad() throws -> ChildProcess {
             let script = """
                 import os, sys
@@ -114,7 +121,7 @@ extension OnMounts {
             Mounts.abort(connection: old)
             let second = try start()
             try awaitReady(2, second)
-            #expect(try status("restarts") == 0, "a mount of its own")
+            #expect(try status("restarts") == 0, "a new mount")
             #expect(Mounts.all().count { $0.mountpoint == mountpoint } == 1)
             #expect(
                 try Files.haveEqualContents("\(mountpoint)/disk", "\(backing)/disk"))
