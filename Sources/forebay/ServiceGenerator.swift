@@ -7,11 +7,13 @@ import Syscalls
 /// `forebay@NAME.service` with what the template cannot know: which mounts the datastore lies on,
 /// and where the mountpoint is.
 enum ServiceGenerator {
-    /// `forebay-generator NORMAL EARLY LATE`: writes into the first folder.
+    /// `forebay-generator NORMAL EARLY LATE`: the folders to write into, of which files in EARLY
+    /// come before the administrator's.
     static func run(_ arguments: [String]) throws(Refusal) {
         guard let folder = arguments.first, folder.hasPrefix("/") else {
             throw .usage("usage", "is for systemd", hint: "see 'systemctl daemon-reload'")
         }
+        var datastores = ExpectedMounts.datastores()
         let source =
             getenv("FOREBAY_CONFIGURATION").map { String(cString: $0) } ?? ConfigurationFile.folder
         for file in TextFile.names(in: source).sorted() where file.hasSuffix(".toml") {
@@ -23,11 +25,16 @@ enum ServiceGenerator {
             do throws(Refusal) {
                 let configuration = try ConfigurationFile(text: text, path: path)
                 guard let text = dropIn(configuration) else { continue }
-                try write(text, to: "\(folder)/\(Systemctl.unit(name)).d")
+                datastores += configuration.backing.map { [$0] } ?? []
+                try write(text, to: "\(folder)/\(Systemctl.unit(name)).d/50-places.conf")
             } catch {
                 // The others are not to suffer, nor the boot; the unit itself refuses it too.
                 standardError(error.line)
             }
+        }
+        if arguments.count > 1, !datastores.isEmpty {
+            let units = datastores.flatMap { mountUnits(above: AbsolutePath.lexical($0)) }
+            try orderExports(after: Set(units), early: arguments[1])
         }
     }
 
@@ -92,17 +99,19 @@ enum ServiceGenerator {
         return "\"\(text)\""
     }
 
-    private static func write(_ text: String, to folder: String) throws(Refusal) {
+    /// Writes a file, in a folder that it makes when it is missing.
+    static func write(_ text: String, to path: String) throws(Refusal) {
+        let folder = AbsolutePath.parent(path)
         if mkdir(folder, 0o755) != 0, errno != EEXIST {
             throw Refusal(folder, "\(Errno.last)")
         }
         do throws(Errno) {
             let file = try Descriptor(
-                path: "\(folder)/50-places.conf", flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
+                path: path, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644)
             let bytes = Array(text.utf8)
             try call { Glibc.write(file.raw, bytes, bytes.count) }
         } catch {
-            throw Refusal(folder, "\(error)")
+            throw Refusal(path, "\(error)")
         }
     }
 }

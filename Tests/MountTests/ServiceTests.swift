@@ -23,6 +23,13 @@ extension OnMounts {
         deinit {
             manager.stop()
             Mounts.removeAll(below: mountpoint)
+            // Without their mount they end by themselves.
+            let left = { [mountpoint] in
+                ProcessTable.all().filter { $0.arguments.contains(mountpoint) }
+            }
+            if !eventually(within: 5, { left().isEmpty }) {
+                for process in left() { kill(process.pid, SIGKILL) }
+            }
             for file in ["sock", "lock", "toml"] { unlink("/run/forebay/\(name).\(file)") }
         }
 
@@ -34,7 +41,35 @@ extension OnMounts {
 
         private func awaitReady(_ times: Int, _ process: ChildProcess) throws {
             try #require(
-                eventually(within: 20) { manager.count("READY=1") >= times }, "\(process.outputs)")
+                eventually(within: 20) { manager.count("READY=1") >= times },
+                "\(manager.count("READY=1")) of \(times): \(process.outputs)")
+        }
+
+        /// A process that writes stably and reads back, and counts in a file. Not a thread of this
+        /// one, whose children would hold the file too and wait for the mount before they become
+        /// its keeper.
+        private func startLoad() throws -> ChildProcess {
+            let script = """
+                import os, sys
+                file = os.open(sys.argv[1] + "/written", os.O_CREAT | os.O_RDWR | os.O_SYNC)
+                count = 0
+                while not os.path.exists(sys.argv[2] + "/stop"):
+                    data = (b"%08d" % count) * 2000
+                    os.pwrite(file, data, 0)
+                    assert os.pread(file, len(data), 0) == data
+                    count += 1
+                    with open(sys.argv[2] + "/count", "w") as progress: progress.write(str(count))
+                """
+            return try ChildProcess("python3", ["-c", script, mountpoint, space.path])
+        }
+
+        private func awaitProgress(_ load: ChildProcess) throws {
+            func count() -> Int {
+                let bytes = (try? Files.read(space.path("count"))) ?? []
+                return Int(String(decoding: bytes, as: UTF8.self)) ?? 0
+            }
+            let before = count()
+            try #require(eventually(within: 20) { count() > before + 5 }, "\(load.outputs)")
         }
 
         private func status(_ key: String) throws -> UInt64? {
@@ -50,24 +85,9 @@ extension OnMounts {
             #expect(manager.keptNames == ["frames", "fuse", "lock", "root", "slots"])
             #expect(Mounts.at(mountpoint)?.type == "fuse.forebay")
             let connection = Mounts.at(mountpoint)?.minor
-            let path = "\(mountpoint)/written"
-            let load = SharedFlag()
-            let written = Condition(0)
-            let failure = Condition("")
-            let writer = try Thread(name: "writer") {
-                do {
-                    let file = try OpenFile(path, O_RDWR | O_CREAT | O_SYNC)
-                    while !load.isSet {
-                        let bytes = Content.blocks(seed: UInt64(written.withLock { $0 }), count: 1)
-                        try file.write(bytes, at: 0)
-                        guard try file.read(at: 0, count: 4096) == bytes else { throw Errno.io }
-                        written.update { $0 += 1 }
-                    }
-                } catch { failure.update { $0 = "\(error)" } }
-            }
+            let load = try startLoad()
             for round in 1...3 {
-                let before = written.withLock { $0 }
-                try #require(eventually(within: 20) { written.withLock { $0 } > before + 5 })
+                try awaitProgress(load)
                 let server = try #require(try status("server_pid"))
                 if round == 3 { kill(pid_t(server), SIGKILL) }
                 keeper.signal(SIGKILL)
@@ -79,11 +99,10 @@ extension OnMounts {
                 #expect(try status("keeper_pid") == UInt64(keeper.pid))
                 #expect(try status("restarts") == UInt64(round))
             }
-            let last = written.withLock { $0 }
-            try #require(eventually(within: 20) { written.withLock { $0 } > last + 5 })
-            load.set()
-            writer.join()
-            #expect(failure.withLock { $0 } == "")
+            try awaitProgress(load)
+            try Files.write(space.path("stop"), [])
+            let written = try #require(load.wait(seconds: 20))
+            #expect(written.status == 0, "\(written.text)")
             #expect(Mounts.at(mountpoint)?.minor == connection, "the same mount")
             #expect(eventually(within: 5) { manager.count("WATCHDOG=1") > 2 })
 

@@ -48,6 +48,7 @@ import Testing
     @Test func theGeneratorNamesWhatMustBeMounted() throws {
         let configuration = try space.makeFolder("etc")
         let output = try space.makeFolder("out")
+        let early = try space.makeFolder("early")
         let text = "backing = \"/mnt/na s-1/vms\"\nmountpoint = \"/srv/vms\"\n"
         try Files.write("\(configuration)/one.toml", Array(text.utf8))
         try Files.write("\(configuration)/bad.toml", Array("backing".utf8))
@@ -56,7 +57,7 @@ import Testing
         let forebay = try Programs.forebay
         try must { symlink(forebay, program) }
         let result = try ChildProcess.check(
-            program, [output, output, output],
+            program, [output, early, early],
             environment: ["FOREBAY_CONFIGURATION": configuration])
         #expect(result.errorOutput.contains("bad.toml line 1"))
         #expect(!result.errorOutput.contains("alerts"))

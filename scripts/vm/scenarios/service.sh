@@ -10,8 +10,8 @@ is_mounted() { grep -q " $MOUNT fuse.forebay " /proc/self/mounts; }
 main_pid() { systemctl show --property=MainPID --value "$unit"; }
 has_another() { [[ $(main_pid) != "$1" ]] && is ActiveState active "$unit"; }
 
-expect "nfs-server without the filer" systemctl is-active nfs-server
-expect "the unit goes on trying" is ActiveState activating "$unit"
+expect "nfs-server without the filer" soon 60 systemctl is-active nfs-server
+expect "the unit goes on trying" soon 20 is ActiveState activating "$unit"
 expect_not "a mount over the empty folder" is_mounted
 expect_not "the empty folder exported" timeout 10 mount -t nfs -o "$(client_options 3),soft,timeo=10,retrans=1,retry=0" \
     "127.0.0.1:$MOUNT" "$CLIENT"
