@@ -12,7 +12,7 @@ SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-vm test build bench check install uninstall soak fmt clean
+.PHONY: demo demo-vm test build bench bench-pauses check install uninstall soak fmt clean
 
 # Boots a storm of real disk images through the cache: a before/after table.
 demo: build
@@ -42,6 +42,12 @@ bench: build
 	scripts/install-dependencies bench
 	Benchmarks/run
 
+# What clients see when the server dies: the distribution of pauses in several situations.
+bench-pauses: build
+	scripts/install-dependencies bench
+	$(RELEASE) --product test-datastore
+	Benchmarks/run pauses
+
 # What a script can check of the style and of the layering.
 check:
 	scripts/install-dependencies build
@@ -60,7 +66,7 @@ uninstall:
 
 # The tests over and over, for SOAK_MINUTES (60).
 soak:
-	scripts/install-dependencies build test
+	scripts/install-dependencies build test vm
 	$(SWIFT) build --build-tests
 	scripts/soak
 

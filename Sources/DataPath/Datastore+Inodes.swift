@@ -12,7 +12,7 @@ extension Datastore {
     /// ESTALE when the file is gone; ETIMEDOUT ("try later") while it is not known yet whether the
     /// id was ever given out.
     func inode(_ node: NodeID) throws(Errno) -> Inode {
-        if let inode = inodes.find(node) { return inode }
+        if let inode = inodes.find(node) ?? recalled(node) { return inode }
         guard WaitMode.mayWait else { throw .mustWait }
         var found = identity.find(node)
         if found == nil { found = try search(node) }

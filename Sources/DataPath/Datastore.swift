@@ -25,6 +25,8 @@ package final class Datastore: Sendable {
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
     let inherited: Mutex<[UInt64: InheritedFile]>
+    /// Files that were brought back from memory alone, and are still to be compared.
+    let uncompared = Mutex<Set<NodeID>>([])
     let fills = FillTable()
     let names = NameCache()
     let counters: Counters
@@ -82,15 +84,8 @@ package final class Datastore: Sendable {
         }
         let identity = IdentityStore(folder: options.state, datastore: backing.rootHandle)
         var left: [UInt64: InheritedFile] = [:]
-        let isTierless = settings.isTierless
-        let tier = try MemoryTier(
-            budget: isTierless ? Limits.smallestTier : options.ram,
-            framesDescriptor: isTierless ? nil : framesDescriptor, key: identity.fingerprintKey
-        ) { memory in
-            for (place, note) in FileNotes(memory: memory).takeOver() {
-                left[note.node.rawValue] = InheritedFile(place: place, note: note)
-            }
-            return Set(left.values.map { CacheID(rawValue: $0.note.map) })
+        let tier = try Self.tier(options, settings, framesDescriptor, identity.fingerprintKey) {
+            left = $0
         }
         let notes = FileNotes(memory: tier.notes)
         _ = notes.takeOver()

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Policy
 import Syscalls
 
 /// The folder of the datastore, and how its files are opened.
@@ -90,7 +91,10 @@ package final class Backing: Sendable {
             return result
         } catch {
             health.end(mark, error)
-            throw error.meansNoAnswer ? .timedOut : error
+            guard error.meansNoAnswer else { throw error }
+            // Silence is better than an error: who waits may be answered from memory meanwhile.
+            sleep(milliseconds: Limits.unreachablePause)
+            throw .timedOut
         }
     }
 

@@ -315,6 +315,10 @@ package enum Limits {
     /// threads that wait, so that the others still answer.
     package static let stalledCalls = workerThreads / 8
 
+    /// Milliseconds until a caller hears that the datastore cannot be reached: longer than
+    /// `silentAfter` and a look of the monitor, which answers from memory what it can.
+    package static let unreachablePause: UInt64 = 1500
+
     /// Calls that may be under way while the datastore is away, beside the probe: they bring news
     /// too, and each keeps a thread of a killed server from ending.
     package static let callsWhileAway = 4

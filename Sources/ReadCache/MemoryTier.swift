@@ -114,6 +114,11 @@ package final class MemoryTier: @unchecked Sendable {
         if isWarm { try takeOver() }
     }
 
+    /// Empties the memory of a tier that nobody uses: no later one takes anything over.
+    package static func forget(_ descriptor: Int32) throws(Errno) {
+        try call { ftruncate(descriptor, 0) }
+    }
+
     private func takeOver() throws(Errno) {
         ready.store(false, ordering: .releasing)
         contents.adopt(geometry)

@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -198,4 +199,31 @@ int CPosix_limited(const char *path, uint64_t limit, int64_t offset, size_t coun
     munmap(shared, 4096);
     free(bytes);
     return error;
+}
+
+ssize_t CPosix_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors,
+                                   int *count) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(16 * sizeof(int))];
+    } control;
+    struct iovec vector = {.iov_base = bytes, .iov_len = size};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space,
+        .msg_controllen = sizeof(control.space),
+    };
+    int capacity = *count;
+    *count = 0;
+    ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (length < 0) return length;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL;
+         header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        size_t number = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t index = 0; index < number && *count < capacity; index++) {
+            memcpy(&descriptors[*count], CMSG_DATA(header) + index * sizeof(int), sizeof(int));
+            *count += 1;
+        }
+    }
+    return length;
 }

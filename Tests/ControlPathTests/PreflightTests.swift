@@ -53,6 +53,33 @@ import Testing
         #expect(Set(all.map(\.name)).count == all.count)
     }
 
+    /// The folder that waits for the datastore must not be taken for it.
+    @Test func aFolderThatIsToBeAMountMustBeOne() {
+        defer { cleanUp() }
+        let fstab = """
+            # /none nfs
+            filer:/a\t\(folder)/backing\tnfs hard 0 0
+            filer:/b /elsewhere nfs hard 0 0
+            /x \(folder)/backing/inside forebay ram=1G 0 0
+            UUID=1 / ext4 defaults 0 1
+            """
+        let inside = "\(folder)/backing/inside"
+        #expect(ExpectedMounts.above(inside, table: fstab) == ["\(folder)/backing"])
+        #expect(ExpectedMounts.above("/other", table: fstab) == [])
+        let options = MountOptions(
+            backing: inside, mountpoint: "\(folder)/mountpoint", name: "x",
+            state: folder + "/state", ram: 16 << 20)
+        func preflight(_ table: String) -> Preflight {
+            Preflight(
+                options: options, table: MountTable(parsing: table),
+                runFolder: RunFolder(path: folder + "/run"),
+                expectedMounts: ["\(folder)/backing"])
+        }
+        #expect(failure(preflight("1 0 8:1 / / rw - ext4 /dev/sda1 rw")) == "backing-mounted")
+        let mounted = "2 1 0:40 / \(folder)/backing rw - nfs filer:/a rw"
+        #expect(failure(preflight(mounted)) == nil)
+    }
+
     @Test func missingFoldersFail() {
         defer { cleanUp() }
         #expect(failure(preflight(backing: "/nowhere")) == "backing")

@@ -19,7 +19,7 @@ final class Fixture: Sendable {
     /// cache. Waits until the tree is known.
     init(
         ram: Int = 8 << 20, attributeTimeout: Double = 10, readOnly: Bool = false,
-        on folder: TemporaryFolder? = nil, frames: Int32? = nil
+        on folder: TemporaryFolder? = nil, frames: Int32? = nil, bypass: BypassMode = .off
     ) throws {
         WaitMode.set(mayWait: true)
         self.folder = try folder ?? TemporaryFolder("datapath")
@@ -29,7 +29,7 @@ final class Fixture: Sendable {
                 backing: self.folder.path("backing"), mountpoint: self.folder.path("mount"),
                 name: "test", state: self.folder.path("state"), ram: ram,
                 attributeTimeout: attributeTimeout, readOnly: readOnly),
-            framesDescriptor: frames, counters: nil)
+            framesDescriptor: frames, counters: nil, bypass: bypass)
         let datastore = datastore
         try #require(eventually { datastore.isTreeKnown.load(ordering: .acquiring) })
     }

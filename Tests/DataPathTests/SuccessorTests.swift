@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Passthrough
+import Policy
 import ReadCache
 import Synchronization
 import Syscalls
@@ -28,10 +29,9 @@ import Testing
 
         /// Runs `body` with a server, which is gone afterwards.
         func serve<Result>(
-            attributeTimeout: Double = 10, _ body: (Fixture) throws -> Result
+            ram: Int = 8 << 20, bypass: BypassMode = .off, _ body: (Fixture) throws -> Result
         ) throws -> Result {
-            let fixture = try Fixture(
-                attributeTimeout: attributeTimeout, on: folder, frames: frames)
+            let fixture = try Fixture(ram: ram, on: folder, frames: frames, bypass: bypass)
             defer {
                 fixture.datastore.tier.waitUntilReady()
                 fixture.close()
@@ -218,6 +218,41 @@ import Testing
             }
             let cut = try fixture.datastore.resolve(path: "cut")
             #expect(try fixture.read(cut) == Array(contents[..<(10 * block)]))
+        }
+    }
+
+    /// A server without cache changes files and takes nothing out of what is there.
+    @Test func whatAServerWithoutCacheWroteIsSeen() throws {
+        let servers = try Servers()
+        let node = try servers.serve { fixture in
+            let node = try cache(fixture, "a", contents)
+            // A change of ours of the same size: sizes are all that can be compared.
+            try fixture.write(node, 0, [1])
+            return node
+        }
+        let fresh = Content.block(seed: 2, number: 0)
+        try servers.serve(bypass: .automatic) { try $0.write(node, 20 * block, fresh) }
+        var expected = contents
+        expected[0] = 1
+        expected.replaceSubrange(20 * block..<21 * block, with: fresh)
+        let met = try servers.serve { try read($0, node, expected) }
+        #expect(met.hits == 0)
+    }
+
+    /// Another `ram=` starts cold in the same memory, whether it is more or less.
+    @Test func anotherSizeOfMemoryStartsCold() throws {
+        let servers = try Servers()
+        let node = try servers.serve { try cache($0, "a", contents) }
+        for ram in [32 << 20, 4 << 20, 8 << 20] {
+            let met = try servers.serve(ram: ram) { fixture in
+                let first = try read(fixture, node, contents)
+                try open(fixture, node)
+                _ = try read(fixture, node, contents)
+                return first
+            }
+            #expect(met.hits == 0)
+            let again = try servers.serve(ram: ram) { try read($0, node, contents) }
+            #expect(again.misses == 0)
         }
     }
 

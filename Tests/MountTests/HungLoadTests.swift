@@ -45,7 +45,7 @@ extension OnMounts {
                 var done = outcomes.done
                 while monotonicNanoseconds() - start < .seconds(Self.seconds) {
                     let before = load.steps(of: "hot")
-                    let isRead = eventually(within: 2) { load.steps(of: "hot") > before + 100 }
+                    let isRead = eventually(within: 5) { load.steps(of: "hot") > before + 10 }
                     try #require(isRead && load.failures.isEmpty, "\(load.failures)")
                     sleep(milliseconds: 500)
                     done = outcomes.done

@@ -43,6 +43,8 @@ extension OnMounts {
             _ silence: Silence, _ mount: ForebayMount, _ datastore: TestDatastore
         ) throws {
             let missing = try DirectReader(mount.path("cold"))
+            let cached = try DirectReader(mount.path("hot"))
+            let expected = Content.blocks(seed: 1, count: blocks)
             let space = try space(mount.path)
             try datastore.hang()
             let waiters = try Callers(8) { number, _ in
@@ -65,6 +67,9 @@ extension OnMounts {
                 pauses.append(Double(monotonicNanoseconds() - start) / 1e9)
                 #expect(try mount.serverPid != server)
                 #expect(try mount.xattr("health").hasPrefix("away"))
+                // What was cached is served from what the last server left.
+                let bytes = try cached.once(blocks * 4096, at: 0)
+                #expect(bytes == expected)
                 let asked = monotonicNanoseconds()
                 #expect(throws: Errno.timedOut) { _ = try missing.once(4096, at: 1 << 30) }
                 #expect(monotonicNanoseconds() - asked < .milliseconds(2500))

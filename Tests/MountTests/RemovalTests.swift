@@ -1,4 +1,4 @@
-import CLinux
+import CPosix
 import Glibc
 import Syscalls
 import TestSupport
@@ -92,7 +92,7 @@ extension OnMounts {
             #expect(try Files.text("\(backing)/folder/new name") == "renamed")
             for name in ["", "/disk", "/new", "/folder", "/folder/new name"] {
                 var names = [CChar](repeating: 0, count: 4096)
-                let count = CLinux_listxattr(backing + name, &names, names.count)
+                let count = CPosix_listxattr(backing + name, &names, names.count)
                 let text = String(
                     decoding: names.prefix(max(count, 0)).map { UInt8(bitPattern: $0) },
                     as: UTF8.self)

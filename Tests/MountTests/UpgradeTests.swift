@@ -63,7 +63,11 @@ extension OnMounts {
                     #expect(try mount.keeperPid == keeper, "the same process")
                     #expect(installation.isRun(by: keeper))
                     #expect(installation.isRun(by: try mount.serverPid))
+                    let cold = try Numbers(mount, "cached")
                     #expect(try readDirect(mount.path("cached")) == expected)
+                    let warm = try Numbers(mount, "cached")
+                    #expect(warm.grown("misses", since: cold) == 0, "the cache is as it was")
+                    #expect(warm.grown("hits_ram", since: cold) == 256)
                 }
                 let result = try #require(fio.wait(seconds: 60))
                 #expect(result.status == 0, "\(result.text)")

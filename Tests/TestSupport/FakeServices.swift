@@ -31,7 +31,9 @@ package final class FakeMailServer: Sendable {
                     connection.answer("250-fake")
                     connection.answer("250 AUTH PLAIN")
                 case "AUTH":
-                    login = line.split(separator: " ").last.map(String.init)
+                    // `AUTH PLAIN` alone asks to be asked (RFC 4954).
+                    connection.answer("334 ")
+                    login = connection.line()
                     connection.answer("235 fine")
                 case "MAIL":
                     (from, to) = (Self.address(line), [])

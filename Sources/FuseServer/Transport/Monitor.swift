@@ -55,31 +55,36 @@ extension Session {
         let isSilent = datastore.datastoreIsSilent()
         if pool.isEmpty { return }
         let limit = datastore.waitLimit()
+        // A request taken over while the datastore is away has not been tried by a reader.
+        let patience = limit <= Limits.patience ? 0 : Limits.patience
+        var tries: Set<Int> = []
         let held = pool.hold { slot, entry in
             let since = slot.load(.receivedAt)
             let age = now > since ? now - since : 0
             if slot.load(.answered) != 0 { return entry.phase == .queued }
+            let operation = slot.operation
+            if isSilent, !entry.tried, age >= patience, operation.mayBeAnsweredFromMemory {
+                entry.tried = true
+                tries.insert(slot.index)
+                return true
+            }
             if age >= limit { return true }
             guard age >= Limits.patience else { return false }
-            let operation = slot.operation
             if entry.interrupted, !(operation.changesNames && entry.phase == .running) {
                 return true
             }
-            guard isSilent, !entry.tried, operation.mayBeAnsweredFromMemory else { return false }
-            entry.tried = true
-            return true
+            return false
         }
         for slot in held {
             let since = slot.load(.receivedAt)
             let age = now > since ? now - since : 0
+            if tries.contains(slot.index) { tryFromMemory(slot, context) }
             if age >= limit {
                 if Replies.fail(slot, .timedOut, device: device) {
                     slots.count(CounterWord.timedOut)
                 }
             } else if pool.isInterrupted(slot) {
                 Replies.fail(slot, .interrupted, device: device)
-            } else if slot.load(.answered) == 0 {
-                tryFromMemory(slot, context)
             }
             pool.letGo(slot, wasAnswered: slot.load(.answered) != 0)
         }

@@ -57,3 +57,7 @@ int CPosix_execute(const char *path);
 /// answers -SIGXFSZ.
 int CPosix_limited(const char *path, uint64_t limit, int64_t offset, size_t count,
                    int ignore_signal, int64_t *written);
+/// recvmsg(2) of one message with the descriptors beside it (SCM_RIGHTS), at most `*count`; how many
+/// came is in `*count` afterwards.
+ssize_t CPosix_receive_descriptors(int socket, void *bytes, size_t size, int *descriptors,
+                                   int *count);

@@ -10,7 +10,6 @@ is_mounted() { grep -q " $MOUNT fuse.forebay " /proc/self/mounts; }
 main_pid() { systemctl show --property=MainPID --value "$unit"; }
 has_another() { [[ $(main_pid) != "$1" ]] && is ActiveState active "$unit"; }
 
-note "booted without the filer in $(systemctl show --property=FinishTimestampMonotonic --value) us"
 expect "nfs-server without the filer" systemctl is-active nfs-server
 expect "the unit goes on trying" is ActiveState activating "$unit"
 expect_not "a mount over the empty folder" is_mounted
