@@ -5,7 +5,8 @@ import Syscalls
 
 /// The command line of this program, which `forebay` and the keeper write:
 ///
-///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [--ready-fd N] [--lock-fd N] [KEPT] [DIED]
+///     forebay-server keep  BACKING MOUNTPOINT -o OPTIONS [KEPT] [--ready-fd N] [DIED]
+///                    [--lock-fd N]
 ///     forebay-server serve BACKING MOUNTPOINT -o OPTIONS KEPT [--ready-fd N] [DIED]
 ///                    [--keeper-pid N]
 ///     forebay-server probe BACKING MOUNTPOINT -o OPTIONS --slots-fd N
@@ -13,7 +14,8 @@ import Syscalls
 ///     KEPT  --fuse-fd N --slots-fd N --frames-fd N --root-fd N
 ///     DIED  --died trap|other|handover --died-at NANOSECONDS
 ///
-/// A keeper that is given KEPT goes on with the mount of an earlier one. On the ready descriptor goes one line: `ready`, or `error` and a text.
+/// A keeper that is given KEPT goes on with the mount of an earlier one. On the ready descriptor
+/// goes one line: `ready`, or `error` and a text.
 struct Invocation {
     enum Role: String {
         case keep

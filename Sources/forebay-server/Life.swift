@@ -40,8 +40,8 @@ struct Life: Equatable {
     /// Signals by which a process ends itself.
     static let traps: Set<Int32> = [SIGILL, SIGTRAP, SIGSEGV, SIGABRT, SIGBUS, SIGFPE]
 
-    /// Takes in that an earlier keeper died, and its server with it, which had shown its last sign of
-    /// life at that monotonic time.
+    /// Takes in that an earlier keeper died, and its server with it, which had shown its last sign
+    /// of life at that monotonic time.
     mutating func noteLoss(since time: UInt64) {
         cause = .other
         diedAt = time

@@ -124,7 +124,8 @@ extension OnMounts {
     }
 }
 
-/// What is in a folder, as text: names, kinds, sizes, contents, owners and which names are one file.
+/// What is in a folder, as text: names, kinds, sizes, contents, owners, and which names are one
+/// file.
 private func describe(_ folder: String) throws -> [String] {
     var first: [UInt64: String] = [:]
     return try Files.names(folder).map { name in

@@ -10,18 +10,18 @@ final class CrashImage {
     let ids: [CacheID]
     /// The version of every block, file by file.
     var versions: [UInt64]
-    let writesUnderWay: Int
+    let changesUnderWay: Int
     private let blocks: UInt64
 
     init(
         memory: TierMemory, ids: [CacheID], versions: [UInt64], blocks: UInt64,
-        writesUnderWay: Int
+        changesUnderWay: Int
     ) {
         self.memory = memory
         self.ids = ids
         self.versions = versions
         self.blocks = blocks
-        self.writesUnderWay = writesUnderWay
+        self.changesUnderWay = changesUnderWay
     }
 
     func number(_ file: Int, _ block: UInt64) -> UInt64 {
@@ -45,7 +45,7 @@ final class CrashLoad: @unchecked Sendable {
     private let blocks: UInt64
     private let pins: Bool
     private let versions: UnsafeMutablePointer<Atomic<UInt64>>
-    private let writes = Atomic<Int>(0)
+    private let changes = Atomic<Int>(0)
     private let mistakes = Atomic<Int>(0)
     private let isStopped = Atomic<Bool>(false)
     private var threads: [Thread] = []
@@ -115,11 +115,11 @@ final class CrashLoad: @unchecked Sendable {
             StopSignal.stop(handles, Self.threadCount)
             memcpy(target.base, mapped.base, mapped.size)
             if let base = state.baseAddress { memcpy(base, versions, state.count) }
-            underWay = writes.load(ordering: .relaxed)
+            underWay = changes.load(ordering: .relaxed)
             StopSignal.release(Self.threadCount)
         }
         return CrashImage(
-            memory: copy, ids: ids, versions: state, blocks: blocks, writesUnderWay: underWay)
+            memory: copy, ids: ids, versions: state, blocks: blocks, changesUnderWay: underWay)
     }
 
     private func run(_ index: Int, _ seed: UInt64) {
@@ -143,17 +143,19 @@ final class CrashLoad: @unchecked Sendable {
     }
 
     private func write(_ file: Int, _ range: Range<UInt64>) {
-        writes.add(1, ordering: .relaxed)
+        changes.add(1, ordering: .relaxed)
         let ticket = harness.tier.beginWrite(
             ids[file], firstBlock: range.lowerBound, count: UInt64(range.count))
         for block in range {
             version(file, block).pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         }
         harness.tier.endWrite(ticket)
-        writes.subtract(1, ordering: .relaxed)
+        changes.subtract(1, ordering: .relaxed)
     }
 
     private func fill(_ file: Int, _ range: Range<UInt64>) {
+        changes.add(1, ordering: .relaxed)
+        defer { changes.subtract(1, ordering: .relaxed) }
         let ticket = harness.tier.beginFill(
             ids[file], firstBlock: range.lowerBound, count: range.count)
         let numbers = range.map { block in

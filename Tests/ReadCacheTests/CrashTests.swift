@@ -23,14 +23,14 @@ import Testing
         for _ in 0..<rounds {
             usleep(UInt32.random(in: 0..<3000, using: &generator))
             let image = try load.image()
-            interrupted += image.writesUnderWay > 0 ? 1 : 0
+            interrupted += image.changesUnderWay > 0 ? 1 : 0
             hits += try expectRight(image, generations)
         }
         load.stop()
         print("hits after \(rounds) crashes: \(hits)")
         #expect(load.wrong == 0)
         #expect(hits > rounds * 200)
-        #expect(interrupted * 20 > rounds, "writes were under way")
+        #expect(interrupted * 20 > rounds, "changes were under way")
     }
 
     /// Only what was being changed may be lost.

@@ -29,11 +29,11 @@ import Testing
         #expect(throws: Refusal.self) { try Invocation(arguments: base + kept.dropLast(2)) }
     }
 
-    @Test func aServerNeedsAllAndAProbeTheSharedMemory() throws {
+    @Test func aServerNeedsAllAndAProbeTheSlots() throws {
         #expect(throws: Refusal.self) { try parse("serve", "/a", "/b", "-o", "ram=16M") }
         #expect(try Invocation(arguments: ["serve", "/a", "/b"] + kept).role == .serve)
-        #expect(throws: Refusal.self) { try parse("probe", "/a", "/b", "--slots-fd", "0") }
-        let probe = try parse("probe", "/a", "/b", "--slots-fd", "0", "--frames-fd", "1")
+        #expect(throws: Refusal.self) { try parse("probe", "/a", "/b") }
+        let probe = try parse("probe", "/a", "/b", "--slots-fd", "0")
         #expect(probe.role == .probe)
     }
 

@@ -109,9 +109,9 @@ ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned addres
 /// prctl(PR_SET_PDEATHSIG): the signal that this process gets when its parent dies.
 int CLinux_signal_at_parents_death(int signal);
 
-/// A guard: a lock in memory that processes share, which a thread holds for as long as it lives. The
-/// kernel passes it on when the thread ends (pthread_mutexattr_setrobust(3)), before it frees what
-/// the process has. These answer 0 or an error number.
+/// A guard: a lock in memory that processes share, which a thread holds for as long as it lives.
+/// The kernel passes it on when the thread ends (pthread_mutexattr_setrobust(3)), before it frees
+/// what the process has. These answer 0 or an error number.
 #define CLinux_GUARD_SIZE 64
 int CLinux_guard_make(void *guard);
 int CLinux_guard_hold(void *guard, unsigned milliseconds);

@@ -18,7 +18,7 @@ final class RepeatGate: Sendable {
     private let pending = Mutex<[Pending]>([])
 
     /// Closes the gate until these requests are through.
-    func await(_ slots: [Slot]) {
+    func close(until slots: [Slot]) {
         guard !slots.isEmpty else { return }
         pending.withLock { $0 = slots.map { Pending(slot: $0, unique: $0.unique) } }
         isPassable.store(false, ordering: .releasing)

@@ -34,7 +34,8 @@ extension Session {
         }
         slots.releaseFirst(all.filter { !isKept[$0.index] })
         let left = all.filter { isKept[$0.index] }.map { compact($0) }
-        repeats.await(left.filter { $0.operation.changesNames && !$0.preimage.isEmpty })
+        repeats.close(
+            until: left.filter { $0.operation.changesNames && !$0.preimage.isEmpty })
         FailPoint.readied.reach(0)
         if !left.isEmpty { SystemLog.notice("\(left.count) requests of the last server go on") }
         return left

@@ -39,8 +39,8 @@ final class FakeServiceManager: Sendable {
         try Thread(name: "manager") { [self] in listen() }.detach()
     }
 
-    /// What is kept is closed: a mount that nobody else has ends here, and whoever waits for it gets
-    /// an error instead of waiting for ever.
+    /// What is kept is closed: a mount that nobody else has ends here, and whoever waits for it
+    /// gets an error instead of waiting for ever.
     func stop() {
         isOver.set()
         forget { _ in true }

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # The filer is silent for a while under a hypervisor that reads what is cached and writes: cached reads go on,
 # writes wait and lose nothing, and everything goes on soon after the filer is back. How soon depends on the options
-# of the backing mount: those of VM_BACKINGS (default: one round each with none and with the recommended ones).
+# of the backing mount: there is a round for each of VM_BACKINGS.
 # Once: the waiting is the same for both versions.
 silence=${VM_SILENCE:-12}
-read -ra rounds <<<"${VM_BACKINGS:-timeo=600 timeo=20,retrans=2}"
+read -ra rounds <<<"${VM_BACKINGS:-timeo=600}"
 stop=/run/vm/stop
 mkdir "$FILER/$NAME"
 
