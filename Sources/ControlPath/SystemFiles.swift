@@ -16,6 +16,9 @@ package struct SystemFiles: Sendable {
     package var serverConfigurationFolder: String { "\(root)/etc/nfs.conf.d" }
     /// The NFS server's own file system (nfsd(7)).
     package var nfsServer: String { "\(root)/proc/fs/nfsd" }
+    /// The NFS server's questions whose a handle is, and their answers (exports(5) tells nothing of
+    /// it; rpc.mountd(8) gives them).
+    package var serverHandles: String { "\(root)/proc/net/rpc/nfsd.fh" }
     /// What is mounted at boot (fstab(5)).
     package var fileSystems: String { "\(root)/etc/fstab" }
     /// Links of the units that start at boot, below a folder for each target.

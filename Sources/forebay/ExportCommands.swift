@@ -7,23 +7,32 @@ struct ExportCommand: Command {
     static let configuration = CommandConfiguration(
         commandName: "export", abstract: "Export a mount through the kernel's NFS server.")
 
-    @Argument(help: "The mount.")
-    var mountpoint: String
+    @OptionGroup var choice: MountChoice
 
     @Option(
         help: ArgumentHelp(
             "Who may mount it: hosts, addresses, networks, @netgroups, separated by commas."
                 + " Those of an earlier export that are left out lose it.",
             valueName: "clients"))
-    var to: [String]
+    var to: [String] = []
+
+    @Flag(help: "Change nothing; clients that asked before the mount was there go on at once.")
+    var again = false
 
     func execute() throws(Refusal) {
-        let clients = try ExportClient.list(to)
-        let mount = try MountedDatastore.find(mountpoint)
+        guard again != !to.isEmpty else {
+            throw .usage("usage", "it is not said to whom", hint: "give --to CLIENTS, or --again")
+        }
+        let clients = again ? [] : try ExportClient.list(to)
+        let mount = try choice.find()
+        if again {
+            Exporter().renew(mount.mountpoint)
+            return
+        }
         let table = MountTable.current()
         guard let entry = table.entry(at: mount.mountpoint), entry.type == "fuse.forebay" else {
             throw Refusal(
-                "'\(mountpoint)'", "is not a mount of Forebay", hint: "see 'forebay status'")
+                "'\(mount.mountpoint)'", "is not a mount of Forebay", hint: "see 'forebay status'")
         }
         let export = DatastoreExport(
             name: mount.name, mountpoint: mount.mountpoint, backing: entry.source,

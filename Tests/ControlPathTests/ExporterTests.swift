@@ -148,12 +148,31 @@ import Testing
         #expect(machine.calls.count == count)
     }
 
-    @Test func aMountThatIsExportedIsLookedAtAgain() throws {
+    /// The words are what Linux 6.1 shows for this UUID on a little-endian processor.
+    @Test func whoAskedBeforeTheMountIsAnswered() throws {
+        for folder in ["proc/net", "proc/net/rpc", "proc/net/rpc/nfsd.fh"] {
+            _ = try machine.space.makeFolder(folder)
+        }
+        let channel = machine.space.path("proc/net/rpc/nfsd.fh/channel")
+        try Files.write(
+            machine.space.path("proc/net/rpc/nfsd.fh/content"),
+            """
+            #domain fsidtype fsid [path]
+            # *,127.0.0.1 6 0xedaab3ba5a55bbe2f4efe88cb49f7e7b
+            # * 6 0x00000000000000000000000000000000
+            * 6 0xedaab3ba5a55bbe2f4efe88cb49f7e7b /elsewhere
+
+            """)
+        try Files.write(channel, "")
         machine.exporter().renew(machine.mountpoint)
-        #expect(machine.calls.isEmpty)
-        _ = try machine.exporter().export(machine.export(), to: clients("10.0.0.1"))
+        #expect(try Files.text(channel).isEmpty)
+        _ = try machine.exporter().export(machine.export(name: "vm"), to: clients("10.0.0.1"))
         machine.exporter().renew(machine.mountpoint)
-        #expect(machine.calls.last == "-f")
+        let words = try Files.text(channel).split(separator: " ")
+        #expect(words.count == 5)
+        #expect(words.prefix(3) == ["*,127.0.0.1", "6", "\\xbab3aaede2bb555a8ce8eff47b7e9fb4"])
+        #expect(Int(words[3]).map { abs($0 - time(nil) - 1800) < 60 } == true)
+        #expect(words.last == "/srv/my\\040vms\n")
     }
 
     @Test func unexportNeedsNeitherTheMountNorTheProgram() throws {

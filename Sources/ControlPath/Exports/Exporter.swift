@@ -74,13 +74,6 @@ package struct Exporter: Sendable {
             + warnings(clients, conflicts)
     }
 
-    /// To be called after a mount. The NFS server asks once for an export; while nothing is mounted
-    /// it gets no answer and asks no more, until its caches are emptied.
-    package func renew(_ mountpoint: String) {
-        guard let program, !active(mountpoint).isEmpty else { return }
-        _ = try? program.run(["-f"], milliseconds: Self.patience)
-    }
-
     private func warnings(_ clients: [ExportClient], _ conflicts: ExportConflicts) -> [String] {
         var texts: [String] = []
         if let client = clients.first(where: \.isEveryone) {
