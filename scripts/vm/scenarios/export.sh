@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A mount is exported and unexported with the real exportfs, knfsd and a client that goes on using it: an exported
 # mount is not unmounted, nothing is left of an export that has ended, and handles stay valid.
+# Once: exports are the same for every version.
 file=/etc/exports.d/forebay-vm.exports
 exported() { awk -v path="$MOUNT" '$1 == path' /var/lib/nfs/etab; }
 
