@@ -119,7 +119,7 @@ package struct ControlService: Sendable {
             statistics: try datastore.statistics(of: .root), datastore: report, facts: facts)
         writer.add(snapshot, isRoot: true)
         writer.add("all_data_home", snapshot.dirtyBytes == 0)
-        writer.add("keeper_pid", UInt64(clamping: getppid()))
+        writer.add("keeper_pid", UInt64(clamping: facts.keeper))
         writer.add("server_pid", UInt64(clamping: getpid()))
         writer.add("program", TextFile.link("/proc/self/exe") ?? "")
         writer.add("last_pause", json: Self.seconds(facts.lastPause))

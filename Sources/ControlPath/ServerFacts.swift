@@ -17,6 +17,7 @@ package struct ServerFacts: @unchecked Sendable {
     private let mode: @Sendable () -> BypassMode
     private let counters: UnsafeMutablePointer<UInt64>?
     private let startedHere = monotonicNanoseconds()
+    private let parent = getppid()
     private let requests: @Sendable () -> [(name: String, count: UInt64)]
 
     /// `counters` are the shared words and stay mapped as long as the process lives; nil where
@@ -38,6 +39,10 @@ package struct ServerFacts: @unchecked Sendable {
 
     /// Whether the cache is left out of the way.
     package var bypass: BypassMode { mode() }
+
+    /// The process number of the keeper, the server's parent; 0 when it has died and left the
+    /// server alone.
+    package var keeper: pid_t { getppid() == parent ? parent : 0 }
 
     /// Servers replaced since the mount.
     package var restarts: UInt64 { counters?[Self.restartsWord] ?? 0 }

@@ -63,7 +63,7 @@ struct Unmounter {
             let status = try serving.ask("status", milliseconds: left)
             processes = ["keeper_pid", "server_pid"].compactMap {
                 status[$0]?.unsigned.flatMap { pid_t(exactly: $0) }
-            }
+            }.filter { $0 > 0 }
             try serving.order("flush", milliseconds: left)
         }
         try detach(path)

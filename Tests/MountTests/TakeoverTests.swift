@@ -8,6 +8,20 @@ import Testing
 extension OnMounts {
     /// The server may die at any moment: the mount goes on, and nobody gets an error.
     @Suite(.serialized) struct TakeoverTests {
+        /// A server whose keeper is killed goes on alone, and is unmounted like any other.
+        @Test func keeperIsKilled() throws {
+            try withForebay { mount, datastore in
+                let server = try mount.serverPid
+                let keeper = try mount.keeperPid
+                try must { kill(keeper, SIGKILL) }
+                #expect(try eventually { try mount.status().integer("keeper_pid") == 0 })
+                #expect(try mount.serverPid == server)
+                try Files.write(mount.path("new"), [1, 2, 3])
+                #expect(try Files.read(datastore.folderPath("new")) == [1, 2, 3])
+                try mount.unmount()
+            }
+        }
+
         /// Kills the server under threads that write, read back and make and remove names.
         @Test func killsUnderLoad() throws {
             let kills = getenv("FOREBAY_TEST_LONG") == nil ? 5 : 50
