@@ -134,6 +134,8 @@ import Testing
             var expected = contents
             expected.replaceSubrange(20 * block..<21 * block, with: fresh)
             expected.replaceSubrange(30 * block..<31 * block, with: fresh)
+            // Before that what is read is not admitted.
+            fixture.datastore.tier.waitUntilReady()
             let met = try read(fixture, node, expected)
             #expect(met.hits == 62)
             #expect(met.misses == 2)
