@@ -43,7 +43,9 @@ extension OnMounts {
                     #expect(try becomes(mount, "degraded: the datastore is slow: reads take 4"))
                     #expect(try readDirect(mount.path("hot")) == expected)
                     #expect(try mount.xattr("health_transitions") == "1")
-                    // A successor knows what is usual, and that it is slow.
+                    // A successor knows what is usual, and that it is slow: from a record that is
+                    // written ten times a second.
+                    sleep(milliseconds: 500)
                     let server = try mount.serverPid
                     try must { kill(server, SIGKILL) }
                     let health = try mount.xattr("health")
