@@ -3,6 +3,7 @@
 # writes wait and lose nothing, and everything goes on soon after the filer is back. How soon depends on the options
 # of the backing mount: there is a round for each of VM_BACKINGS.
 # Once: the waiting is the same for both versions.
+# Long: it waits for minutes of its own.
 silence=${VM_SILENCE:-12}
 read -ra rounds <<<"${VM_BACKINGS:-timeo=600}"
 stop=/run/vm/stop
