@@ -167,6 +167,10 @@ extension Datastore {
         touch(folder)
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         let inode = adopt(handle, attributes, parent: folder, name: name)
+        // What follows at once, such as the times that make an NFS client's exclusive create its
+        // own, must find the file after a takeover too: a client that is told to try later asks to
+        // create it again, and hears that it exists.
+        identity.flush()
         absorb(inode, attributes, .none)
         return Entry(node: inode.node, attributes: attributes)
     }
