@@ -159,8 +159,5 @@ private final class TrapFolder {
         try call { write(raw, bytes, bytes.count) }
     }
 
-    deinit {
-        for name in TextFile.names(in: path) { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
+    deinit { RunFolder.removeScratch(path) }
 }

@@ -87,11 +87,19 @@ package struct RunFolder: Sendable {
         unlink(configuration(name))
         // Left by a delivery that was killed.
         for folder in TextFile.names(in: path) where folder.hasPrefix("\(name).scratch-") {
-            for file in TextFile.names(in: "\(path)/\(folder)") {
-                unlink("\(path)/\(folder)/\(file)")
-            }
-            rmdir("\(path)/\(folder)")
+            Self.removeScratch("\(path)/\(folder)")
         }
+    }
+
+    /// Removes a folder made after `scratch`, with what net-snmp has made in it.
+    package static func removeScratch(_ folder: String) {
+        for name in TextFile.names(in: folder) {
+            let entry = "\(folder)/\(name)"
+            if unlink(entry) == 0 { continue }
+            for inner in TextFile.names(in: entry) { unlink("\(entry)/\(inner)") }
+            rmdir(entry)
+        }
+        rmdir(folder)
     }
 
     /// Removes what was remembered of alerts. Not after a mount that failed: the next attempt must
