@@ -59,8 +59,10 @@ private final class Child {
         let writer = Descriptor(owning: ends[1])
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         _ = fcntl(output.raw, F_SETFL, O_NONBLOCK)
-        let started = try Self.spawn(
-            [program] + arguments, environment, input: raw, output: writer.raw)
+        let started = try Spawn.start(
+            program, [program] + arguments,
+            descriptors: [(raw, 0), (writer.raw, 1), (writer.raw, 2)], group: .own,
+            environment: environment)
         pid = started
         handle = Descriptor(owning: try call { CLinux_pidfd_open(started) })
     }
@@ -72,36 +74,6 @@ private final class Child {
         var event = pollfd(fd: handle.raw, events: Int16(POLLIN), revents: 0)
         // One that hangs in the kernel is left to whoever adopts it.
         if poll(&event, 1, 1000) > 0 { waitpid(pid, nil, WNOHANG) }
-    }
-
-    private static func spawn(
-        _ words: [String], _ environment: [String], input: Int32, output: Int32
-    ) throws(Errno) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, input, 0)
-        posix_spawn_file_actions_adddup2(&actions, output, 1)
-        posix_spawn_file_actions_adddup2(&actions, output, 2)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var signals = sigset_t()
-        sigfillset(&signals)
-        posix_spawnattr_setsigdefault(&attributes, &signals)
-        sigemptyset(&signals)
-        posix_spawnattr_setsigmask(&attributes, &signals)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(
-            &attributes,
-            Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
-        var arguments = words.map { (word: String) in strdup(word) } + [nil]
-        var variables = environment.map { (word: String) in strdup(word) } + [nil]
-        defer { for word in arguments + variables { free(word) } }
-        var child = pid_t()
-        let status = posix_spawn(&child, words[0], &actions, &attributes, &arguments, &variables)
-        guard status == 0 else { throw Errno(status) }
-        return child
     }
 
     /// Waits for the end and answers the status of waitpid(2); nil when it comes too late.

@@ -32,7 +32,9 @@ package struct ExternalProgram: Sendable {
     /// ETIMEDOUT, with the program killed, when it takes longer.
     package func run(_ arguments: [String], milliseconds: UInt64) throws(Errno) -> Outcome {
         let errors = Descriptor(owning: try call { CLinux_memfd("errors") })
-        let child = try start(arguments, errors: errors.raw)
+        let child = try Spawn.start(
+            path, [path] + arguments, descriptors: [(0, 1), (errors.raw, 2)], readsNothing: true,
+            environment: ["LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
         let process: Descriptor
         do throws(Errno) {
             process = Descriptor(owning: try call { CLinux_pidfd_open(child) })
@@ -52,25 +54,6 @@ package struct ExternalProgram: Sendable {
         let text = TextFile.read("/proc/self/fd/\(errors.raw)", limit: 65536) ?? ""
         let line = text.split(separator: "\n").first { !$0.allSatisfy(\.isWhitespace) }
         return Outcome(status: status, complaint: line.map(String.init) ?? "")
-    }
-
-    private func start(_ arguments: [String], errors: Int32) throws(Errno) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0)
-        posix_spawn_file_actions_adddup2(&actions, 0, 1)
-        posix_spawn_file_actions_adddup2(&actions, errors, 2)
-        var words = ([path] + arguments).map { strdup($0) }
-        let variables = ["LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-        var environment = variables.map { strdup($0) }
-        defer { for pointer in words + environment { free(pointer) } }
-        words.append(nil)
-        environment.append(nil)
-        var child: pid_t = 0
-        let code = posix_spawn(&child, path, &actions, nil, words, environment)
-        guard code == 0 else { throw Errno(code) }
-        return child
     }
 
     private func collect(_ child: pid_t) -> Int32 {

@@ -1,4 +1,5 @@
 import CLinux
+import ControlPath
 import Glibc
 import Policy
 import Syscalls
@@ -14,11 +15,8 @@ final class AlertDelivery {
     /// The program `forebay` of the same installation: beside this program, or where this one is
     /// in its libexec folder; nil when there is none.
     static func findProgram() -> String? {
-        var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &bytes, bytes.count)
-        guard count > 0 else { return nil }
-        let own = String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let folder = own.prefix(upTo: own.lastIndex(of: "/") ?? own.startIndex)
+        guard let own = TextFile.link("/proc/self/exe") else { return nil }
+        let folder = AbsolutePath.parent(own)
         return ["\(folder)/forebay", "\(folder)/../../bin/forebay"]
             .first { access($0, X_OK) == 0 }
     }
@@ -29,37 +27,12 @@ final class AlertDelivery {
         let bytes = Array(events.map { $0 + "\n" }.joined().utf8)
         let raw = input.raw
         try call { pwrite(raw, bytes, bytes.count, 0) }
-        pid = try Self.spawn([program, "alert", "deliver", "--name", name], input: raw)
+        pid = try Spawn.start(
+            program, [program, "alert", "deliver", "--name", name],
+            descriptors: [(raw, 0), (2, 1)], group: .own)
         let child = pid
         handle = Descriptor(owning: try call { CLinux_pidfd_open(child) })
         deadline = monotonicNanoseconds() + .seconds(Limits.alertLife)
-    }
-
-    private static func spawn(_ command: [String], input: Int32) throws(Errno) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, input, 0)
-        posix_spawn_file_actions_adddup2(&actions, 2, 1)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var signals = sigset_t()
-        sigfillset(&signals)
-        posix_spawnattr_setsigdefault(&attributes, &signals)
-        sigemptyset(&signals)
-        posix_spawnattr_setsigmask(&attributes, &signals)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(
-            &attributes,
-            Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
-        var words = command.map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
-        var child = pid_t()
-        let status = posix_spawn(&child, command[0], &actions, &attributes, words, environ)
-        guard status == 0 else { throw Errno(status) }
-        return child
     }
 
     /// Looks whether it has ended; then answers whether it left something to be told later. Kills

@@ -25,34 +25,12 @@ struct ServerProcess: ~Copyable {
         program: String = "/proc/self/exe", arguments: [String], descriptors: [Int32],
         output: Int32? = nil
     ) throws(Errno) -> ServerProcess {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        for (index, descriptor) in descriptors.enumerated() {
-            posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(3 + index))
-        }
-        if let output {
-            posix_spawn_file_actions_adddup2(&actions, output, 1)
-            posix_spawn_file_actions_adddup2(&actions, output, 2)
-        }
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var signals = sigset_t()
-        sigfillset(&signals)
-        posix_spawnattr_setsigdefault(&attributes, &signals)
-        sigemptyset(&signals)
-        posix_spawnattr_setsigmask(&attributes, &signals)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-        var words = ([CommandLine.arguments[0]] + arguments).map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
+        var copies = descriptors.enumerated().map { (from: $1, to: Int32(3 + $0)) }
+        if let output { copies += [(output, 1), (output, 2)] }
         // A trap must end the process at once: nobody waits for a back trace while clients wait.
         setenv("SWIFT_BACKTRACE", "enable=no", 1)
-        var pid = pid_t()
-        let status = posix_spawn(&pid, program, &actions, &attributes, words, environ)
-        guard status == 0 else { throw Errno(status) }
+        let pid = try Spawn.start(
+            program, [CommandLine.arguments[0]] + arguments, descriptors: copies)
         let handle = try call { CLinux_pidfd_open(pid) }
         return ServerProcess(pid: pid, handle: Descriptor(owning: handle))
     }

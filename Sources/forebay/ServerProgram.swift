@@ -36,34 +36,13 @@ enum ServerProgram {
         let readySource = Descriptor(owning: try call { fcntl(ready, F_DUPFD_CLOEXEC, 32) })
         let lockSource = Descriptor(owning: try call { fcntl(lock, F_DUPFD_CLOEXEC, 32) })
         let logSource = Descriptor(owning: try call { fcntl(log ?? 2, F_DUPFD_CLOEXEC, 32) })
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, logSource.raw, 1)
-        posix_spawn_file_actions_adddup2(&actions, logSource.raw, 2)
-        posix_spawn_file_actions_adddup2(&actions, readySource.raw, readyDescriptor)
-        posix_spawn_file_actions_adddup2(&actions, lockSource.raw, lockDescriptor)
-
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        var all = sigset_t()
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        // POSIX_SPAWN_SETSIGDEF, _SETSIGMASK and _SETSID of spawn.h.
-        posix_spawnattr_setflags(&attributes, 0x04 | 0x08 | 0x80)
-
         chdir("/")
-        var pointers = ([program] + arguments).map { strdup($0) }
-        defer { for pointer in pointers { free(pointer) } }
-        pointers.append(nil)
-        var child: pid_t = 0
-        let code = posix_spawn(&child, program, &actions, &attributes, pointers, environ)
-        guard code == 0 else { throw Errno(code) }
-        return child
+        return try Spawn.start(
+            program, [program] + arguments,
+            descriptors: [
+                (logSource.raw, 1), (logSource.raw, 2), (readySource.raw, readyDescriptor),
+                (lockSource.raw, lockDescriptor),
+            ],
+            readsNothing: true, group: .session)
     }
 }
