@@ -43,11 +43,17 @@ let package = Package(
             name: "ReadCache", dependencies: ["CLinux", "CHash", "Syscalls", "Policy"],
             swiftSettings: strict),
         .target(
+            name: "FlashTier",
+            dependencies: ["CLinux", "CHash", "Syscalls", "Policy", "ReadCache"],
+            swiftSettings: strict),
+        .target(
             name: "Passthrough", dependencies: ["CLinux", "CSQLite", "Syscalls", "Policy"],
             swiftSettings: strict),
         .target(
             name: "DataPath",
-            dependencies: ["CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough"],
+            dependencies: [
+                "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+            ],
             swiftSettings: strict),
 
         // MARK: - Control path and the FUSE side
@@ -85,7 +91,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "ControlPath",
+                "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+                "ControlPath",
                 "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -104,6 +111,10 @@ let package = Package(
         .testTarget(
             name: "ReadCacheTests",
             dependencies: ["ReadCache", "Syscalls", "Policy", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "FlashTierTests",
+            dependencies: ["FlashTier", "ReadCache", "Syscalls", "Policy", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "PassthroughTests",

@@ -2,11 +2,13 @@
 #include "CLinux.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -185,6 +187,8 @@ int CLinux_mount(const char *source, const char *target, const char *type, unsig
 int CLinux_unmount(const char *target, int flags) { return umount2(target, flags); }
 int CLinux_dup_above(int file, int least) { return fcntl(file, F_DUPFD_CLOEXEC, least); }
 const int CLinux_MNT_DETACH = MNT_DETACH;
+
+int CLinux_logical_block_size(int file, int *size) { return ioctl(file, BLKSSZGET, size); }
 
 ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned address_size,
                                 const void *bytes, size_t count, const int *descriptors,

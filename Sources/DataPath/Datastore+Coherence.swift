@@ -77,8 +77,26 @@ extension Datastore {
             throw .stale
         }
         let isChanged = absorb(inode, attributes, token)
-        if isChanged, inode.isRegular { invalidateKernel(inode.node) }
+        if isChanged, inode.isRegular { invalidateKernel(.file(inode.node)) }
         return (attributes, isChanged)
+    }
+
+    /// After an operation on a file that is gone at the datastore: others removed it, or put another
+    /// in its place. A client that hears ESTALE walks to it again, but the kernel believes the name
+    /// for `attr_timeout`, and the datastore's own mount believes it until it sees that the folder
+    /// changed; both are made to look.
+    package func walkAgain(to node: NodeID) {
+        guard node != .root, let inode = inodes.find(node) else { return }
+        descriptors.remove(node)
+        let parent = NodeID(inode.parent.load(ordering: .relaxed))
+        let name = inode.state.withLock { $0.name }
+        guard let folder = inodes.find(parent), !name.isEmpty else { return }
+        do throws(Errno) {
+            _ = try sample(folder, forced: true)
+        } catch {
+            if error == .stale { walkAgain(to: parent) }
+        }
+        invalidateKernel(.name(name, in: parent))
     }
 
     /// Forgets which contents the file's blocks have; the contents themselves stay.

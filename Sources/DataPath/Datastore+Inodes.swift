@@ -73,20 +73,19 @@ extension Datastore {
         let before = inode.parent.exchange(parent.node.rawValue, ordering: .relaxed)
         let isMoved = before != parent.node.rawValue
         if isMoved, before != 0 { policyEpoch.wrappingAdd(1, ordering: .relaxed) }
-        var stored: [UInt8] = []
-        var isRenamed = false
-        if !backing.hasHandles {
-            stored = UnsafeRawBufferPointer(start: name, count: strlen(name)).map { $0 }
-            isRenamed = inode.state.withLock { state in
-                defer { state.name = stored }
-                return state.name != stored
-            }
+        let bytes = UnsafeRawBufferPointer(start: name, count: strlen(name))
+        let isRenamed = inode.state.withLock { state in
+            if state.name.elementsEqual(bytes) { return false }
+            state.name = Array(bytes)
+            return true
         }
-        guard isNew || isMoved || isRenamed else { return }
+        // Where there are handles, nobody has to walk to a file by its name.
+        guard isNew || isMoved || isRenamed && !backing.hasHandles else { return }
         identity.remember(
             inode.node,
             Identity(
-                handle: inode.handle, parent: parent.node.rawValue, type: inode.type, name: stored))
+                handle: inode.handle, parent: parent.node.rawValue, type: inode.type,
+                name: backing.hasHandles ? [] : Array(bytes)))
     }
 
     /// An open file on the datastore that can do `access`: one that is kept open, or a new one.

@@ -64,7 +64,7 @@ extension Datastore {
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         let inode = adopt(handle, attributes, parent: folder, name: name)
         let isChanged = absorb(inode, attributes, inode === expected ? before ?? .none : .none)
-        if isChanged, inode.isRegular { invalidateKernel(inode.node) }
+        if isChanged, inode.isRegular { invalidateKernel(.file(inode.node)) }
         // Folders are walked through again and again; a file is opened when it is read.
         if inode.isDirectory, inode.node != .root { descriptors.insert(inode.node, file) }
         return Entry(node: inode.node, attributes: attributes)

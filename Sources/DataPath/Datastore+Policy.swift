@@ -110,7 +110,7 @@ extension Datastore {
         meetInherited()
         for inode in nodes(below: top) where inode.isRegular {
             dropMap(inode)
-            invalidateKernel(inode.node)
+            invalidateKernel(.file(inode.node))
         }
         // Contents that other files may share leave by eviction; all of them leave at once.
         if node == .root { tier.evictAll() }

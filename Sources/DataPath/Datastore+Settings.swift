@@ -58,6 +58,6 @@ extension Datastore {
         settings.bypass = mode
         guard before == .off, mode != .off else { return }
         // The pages in the kernel's cache above us came out of ours.
-        for inode in inodes.all() where inode.isRegular { invalidateKernel(inode.node) }
+        for inode in inodes.all() where inode.isRegular { invalidateKernel(.file(inode.node)) }
     }
 }

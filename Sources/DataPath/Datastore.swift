@@ -46,7 +46,7 @@ package final class Datastore: Sendable {
     let closing = Condition<[BackingFile]>([])
     /// The sizes of the datastore when it told them last.
     let sizes = Mutex<statvfs?>(nil)
-    private let invalidation = Mutex<(@Sendable (NodeID) -> Void)?>(nil)
+    private let invalidation = Mutex<(@Sendable (KernelCopy) -> Void)?>(nil)
     /// Keeps what a successor must know, and what it was given last.
     let recorder = Mutex<(@Sendable ([UInt8]) -> Void)?>(nil)
     let kept = Mutex((bytes: [UInt8](), time: UInt64(0)))
@@ -116,15 +116,15 @@ package final class Datastore: Sendable {
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { settings.attributeTimeout }
 
-    /// Receives the node ids whose pages the kernel must drop; set once, before serving.
-    package func onInvalidate(_ body: @escaping @Sendable (NodeID) -> Void) {
+    /// Receives what the kernel must drop; set once, before serving.
+    package func onInvalidate(_ body: @escaping @Sendable (KernelCopy) -> Void) {
         invalidation.withLock { $0 = body }
     }
 
-    /// Makes the kernel drop what it has cached of a file.
-    func invalidateKernel(_ node: NodeID) {
+    /// Makes the kernel drop what it has cached.
+    func invalidateKernel(_ copy: KernelCopy) {
         let body = invalidation.withLock { $0 }
-        body?(node)
+        body?(copy)
     }
 
     /// Nanoseconds that a request may wait now: `backend_timeout`, or a second once the datastore
@@ -151,4 +151,12 @@ package final class Datastore: Sendable {
         if options.readOnly { throw .readOnly }
         guard WaitMode.mayWait else { throw .mustWait }
     }
+}
+
+/// What the kernel has cached of a datastore that changed below us.
+package enum KernelCopy: Hashable, Sendable {
+    /// Pages and attributes of a file.
+    case file(NodeID)
+    /// Which file a name leads to.
+    case name([UInt8], in: NodeID)
 }

@@ -80,7 +80,7 @@ package struct InodeState {
     package var orphan: BackingFile?
     /// No name leads to it any more.
     package var isUnlinked = false
-    /// Its name in `parent`; kept only on datastores without handles.
+    /// The name in `parent` that last led to it, empty when none did.
     package var name: [UInt8] = []
     /// Runs of sequential reading, most recent last.
     package var streams = ReadStreams()

@@ -245,6 +245,46 @@ package enum Limits {
     /// Folders inside one another that an estimate enters: each keeps two descriptors open.
     package static let estimateDepth = 128
 
+    /// Bytes of memory for each content in flash: measured by the tests of the index, rounded up.
+    package static let flashContentBytes: UInt64 = 9
+
+    /// Bytes of memory for each block of a file that is found in flash, when its neighbours are
+    /// too: measured likewise.
+    package static let flashMappedBytes: UInt64 = 6
+
+    /// Most bytes of a flash device that are used: the index names a slot with 30 bits.
+    package static let flashSize: UInt64 = 4 << 40
+
+    /// Blocks of a region of flash: 4 MiB is a sequential write for any drive, and little enough
+    /// to be kept in memory while it fills.
+    package static let flashRegionBlocks = 1024
+
+    /// Bytes of block map for each slot of flash, at most: enough for four copies of each content.
+    package static let flashMapBytes = 24
+
+    /// Files with blocks in flash; about 150 bytes of memory each.
+    package static let flashFiles = 1 << 18
+
+    /// Blocks that are found in flash and that its log has not been told of, at most: they are
+    /// told with the next region, and lost in a crash before.
+    package static let flashEntries = 4096
+
+    /// Nanoseconds after the last write to a range of 1 MiB when its mark in the log is cleared:
+    /// shorter would write more log, longer would forget more in a crash.
+    package static let flashMarkIdle: UInt64 = 5_000_000_000
+
+    /// Nanoseconds of a read of flash, on average, above which the datastore is as quick.
+    package static let flashSlow: UInt64 = 50_000_000
+
+    /// Nanoseconds that a read of flash may be under way before the device counts as hung.
+    package static let flashHang: UInt64 = 2_000_000_000
+
+    /// Reads of flash that may fail in short succession: a few bad blocks are no bad device.
+    package static let flashFailures = 8
+
+    /// Nanoseconds between two looks at a device that was given up.
+    package static let flashProbe: UInt64 = 5_000_000_000
+
     // MARK: - Health; times in nanoseconds
 
     /// Without any answer for this long, what is in memory is answered from memory: far above what

@@ -11,6 +11,11 @@ package struct MountOptions: Sendable, Equatable {
     package var state: String
     /// Bytes of the RAM tier, frames and bookkeeping together.
     package var ram: Int
+    /// The flash tier; nil: there is none.
+    package var flash: FlashOption?
+    /// Most bytes written to flash in a day, as a multiple of its size, averaged over an hour;
+    /// 0: without limit.
+    package var flashWritesPerDay = 3.0
     /// Seconds that attributes may be believed while a file is in use.
     package var attributeTimeout: Double
     /// Seconds that an operation may wait for the datastore before "try later".
@@ -36,4 +41,17 @@ package struct MountOptions: Sendable, Equatable {
 
     /// The control socket of the mount.
     package var controlSocket: String { "/run/forebay/\(name).sock" }
+}
+
+/// `flash=PATH[:SIZE]`.
+package struct FlashOption: Sendable, Equatable {
+    /// A block device or a file, absolute.
+    package var path: String
+    /// Bytes of a file that is made when it is not there; nil: it has to be there.
+    package var size: UInt64?
+
+    package init(path: String, size: UInt64? = nil) {
+        self.path = path
+        self.size = size
+    }
 }

@@ -3,13 +3,15 @@ import Syscalls
 
 /// Memory that is handed out piece by piece: the tier's bookkeeping of fixed size. Private pages,
 /// which read as zero and become resident with their first use, or a part of the shared memory.
-struct Arena {
-    let base: UnsafeMutableRawPointer
-    let size: Int
+package struct Arena {
+    /// Where it begins.
+    package let base: UnsafeMutableRawPointer
+    /// Its bytes.
+    package let size: Int
     private var used = 0
 
     /// Maps `size` bytes (mmap(2)), left out of core dumps; ended by `unmap`.
-    init(size: Int) throws(Errno) {
+    package init(size: Int) throws(Errno) {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
         let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, flags, -1, 0)
         guard let mapped, mapped != MAP_FAILED else { throw Errno.last }
@@ -25,13 +27,13 @@ struct Arena {
     }
 
     /// The bytes that an array takes, rounded up so that arrays do not share cache lines.
-    static func bytes<Element: ~Copyable>(_ type: Element.Type, _ count: Int) -> Int {
+    package static func bytes<Element: ~Copyable>(_ type: Element.Type, _ count: Int) -> Int {
         (MemoryLayout<Element>.stride * count + 63) & ~63
     }
 
     /// The next `count` elements, all bytes zero unless they were used before. Elements must be
     /// valid whatever their bytes are.
-    mutating func take<Element: ~Copyable>(
+    package mutating func take<Element: ~Copyable>(
         _ type: Element.Type, _ count: Int
     ) -> UnsafeMutablePointer<Element> {
         let start = base + used
@@ -40,5 +42,6 @@ struct Arena {
         return start.bindMemory(to: type, capacity: count)
     }
 
-    func unmap() { munmap(base, size) }
+    /// Gives the memory back.
+    package func unmap() { munmap(base, size) }
 }

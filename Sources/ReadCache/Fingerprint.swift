@@ -10,6 +10,7 @@ package struct Fingerprint: BitwiseCopyable, Hashable, Sendable {
     /// The last 64 bits.
     package var low: UInt64 = 0
 
+    /// All zero.
     package init() {}
 
     /// A fingerprint that was made before, as when it is read from a device.

@@ -2,15 +2,18 @@ import Glibc
 
 /// Mutexes in place (pthread_mutex_init(3)), one per cache line. Locked and unlocked by hand: the
 /// critical sections are loops over plain memory that a closure would not make safer.
-struct LockArray: BitwiseCopyable, @unchecked Sendable {
+package struct LockArray: BitwiseCopyable, @unchecked Sendable {
     private let base: UnsafeMutableRawPointer
-    let count: Int
+    /// How many.
+    package let count: Int
 
     private static let stride = 64
 
-    static func bytes(_ count: Int) -> Int { count * stride }
+    /// The memory that so many take.
+    package static func bytes(_ count: Int) -> Int { count * stride }
 
-    init(_ arena: inout Arena, _ count: Int) {
+    /// Makes `count` locks.
+    package init(_ arena: inout Arena, _ count: Int) {
         base = UnsafeMutableRawPointer(arena.take(UInt8.self, LockArray.bytes(count)))
         self.count = count
         for index in 0..<count { pthread_mutex_init(self[index], nil) }
@@ -20,13 +23,16 @@ struct LockArray: BitwiseCopyable, @unchecked Sendable {
         (base + index &* LockArray.stride).assumingMemoryBound(to: pthread_mutex_t.self)
     }
 
+    /// Takes one of them.
     @inline(__always)
-    func lock(_ index: Int) { pthread_mutex_lock(self[index]) }
+    package func lock(_ index: Int) { pthread_mutex_lock(self[index]) }
 
+    /// Gives it back.
     @inline(__always)
-    func unlock(_ index: Int) { pthread_mutex_unlock(self[index]) }
+    package func unlock(_ index: Int) { pthread_mutex_unlock(self[index]) }
 
-    func destroy() {
+    /// Ends their use.
+    package func destroy() {
         for index in 0..<count { pthread_mutex_destroy(self[index]) }
     }
 }

@@ -14,6 +14,10 @@ package struct Errno: Error, Hashable, BitwiseCopyable, Sendable {
     /// wait. The request is given to a thread that may.
     package static let mustWait = Errno(-1)
 
+    /// Not the kernel's: the request needs the flash device and no more, and the thread that works
+    /// on it may not wait for that.
+    package static let mustReadFlash = Errno(-2)
+
     package static let noEntry = Errno(ENOENT)
     package static let stale = Errno(ESTALE)
     package static let timedOut = Errno(ETIMEDOUT)
@@ -45,6 +49,7 @@ extension Errno: CustomStringConvertible {
     /// The text of strerror(3).
     package var description: String {
         if self == .mustWait { return "must wait for the datastore" }
+        if self == .mustReadFlash { return "must wait for the flash device" }
         return String(cString: strerror(code))
     }
 }

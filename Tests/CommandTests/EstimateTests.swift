@@ -37,6 +37,8 @@ import Testing
         #expect(found.integer("unique_bytes") == 512 * 4096)
         #expect(found.text("dedup_ratio") == "2.00")
         #expect(found.integer("ram_bytes") == 512 * 4096 + 1024 * 64)
+        #expect(found.integer("flash_bytes") == 512 * 4096 / 16 * 17 + (32 << 20))
+        #expect(found.integer("flash_index_bytes") == 512 * 9 + 1024 * 6)
         #expect(found.integer("unreadable") == 0)
     }
 

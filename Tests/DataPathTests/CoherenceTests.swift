@@ -26,10 +26,10 @@ import Testing
         #expect(try open(fixture, node))
         let fresh = Content.block(seed: 2, number: 0)
         try fixture.writeBehindItsBack("a", 20 * block, fresh)
-        #expect(invalidated.nodes.isEmpty)
+        #expect(invalidated.copies.isEmpty)
         // The kernel must not keep what it has.
         #expect(try !open(fixture, node))
-        #expect(invalidated.nodes == [node])
+        #expect(invalidated.copies == [.file(node)])
         #expect(try fixture.read(node, 20 * block, block) == fresh)
         #expect(try open(fixture, node))
     }
@@ -82,7 +82,7 @@ import Testing
         let met = try fixture.blocks(node) { _ = try fixture.read(node, 10 * block, 50 * block) }
         #expect(met.hits == 50)
         #expect(met.misses == 0)
-        #expect(invalidated.nodes.isEmpty)
+        #expect(invalidated.copies.isEmpty)
     }
 
     @Test func namesDoNotChangeContents() throws {
@@ -149,23 +149,47 @@ import Testing
         #expect(try fixture.statistics(inside).cachedBytes == 0)
         #expect(try fixture.statistics(outside).cachedBytes == 64 * 4096)
         #expect(fixture.datastore.report().uniqueBytesRAM == 64 * 4096)
-        #expect(invalidated.nodes == [inside])
+        #expect(invalidated.copies == [.file(inside)])
         try fixture.datastore.drop(.root)
         #expect(try fixture.statistics().cachedBytes == 0)
         #expect(fixture.datastore.report().uniqueBytesRAM == 0)
-        #expect(invalidated.nodes == [inside, outside])
+        #expect(invalidated.copies == [.file(inside), .file(outside)])
         #expect(try fixture.read(inside) == contents)
+    }
+
+    /// The kernel believes a name for as long as attributes; a client that hears ESTALE looks again
+    /// at once, and must find what is there now.
+    @Test func aNameOfAFileThatOthersReplacedIsLookedUpAgain() throws {
+        let fixture = try Fixture()
+        let invalidated = Invalidations(fixture.datastore)
+        mkdir(fixture.backing("folder"), 0o755)
+        try Files.write(fixture.backing("folder/file"), [1])
+        let folder = try fixture.datastore.resolve(path: "folder")
+        let file = try fixture.datastore.resolve(path: "folder/file")
+        rename(fixture.backing("folder"), fixture.backing("elsewhere"))
+        unlink(fixture.backing("elsewhere/file"))
+        rmdir(fixture.backing("elsewhere"))
+        mkdir(fixture.backing("folder"), 0o755)
+        try Files.write(fixture.backing("folder/file"), [2])
+        fixture.datastore.walkAgain(to: file)
+        #expect(
+            invalidated.copies == [
+                .name(Array("file".utf8), in: folder), .name(Array("folder".utf8), in: .root),
+            ])
+        let node = try fixture.datastore.resolve(path: "folder/file")
+        #expect(node != file)
+        #expect(try fixture.read(node) == [2])
     }
 }
 
 /// What the kernel was told to drop.
 private final class Invalidations: Sendable {
-    private let all = Mutex<Set<NodeID>>([])
-    var nodes: Set<NodeID> { all.withLock { $0 } }
+    private let all = Mutex<Set<KernelCopy>>([])
+    var copies: Set<KernelCopy> { all.withLock { $0 } }
 
     init(_ datastore: Datastore) {
-        datastore.onInvalidate { [weak self] node in
-            _ = self?.all.withLock { $0.insert(node) }
+        datastore.onInvalidate { [weak self] copy in
+            _ = self?.all.withLock { $0.insert(copy) }
         }
     }
 }

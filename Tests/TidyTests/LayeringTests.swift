@@ -53,8 +53,17 @@ import Testing
     }
 
     @Test(arguments: [
-        ("Sources/ReadCache/", ["Passthrough", "DataPath", "ControlPath", "FuseServer"]),
-        ("Sources/Passthrough/", ["ReadCache", "DataPath", "ControlPath", "FuseServer"]),
+        (
+            "Sources/FlashTier/", ["Passthrough", "DataPath", "ControlPath", "FuseServer"]
+        ),
+        (
+            "Sources/ReadCache/",
+            ["FlashTier", "Passthrough", "DataPath", "ControlPath", "FuseServer"]
+        ),
+        (
+            "Sources/Passthrough/",
+            ["ReadCache", "FlashTier", "DataPath", "ControlPath", "FuseServer"]
+        ),
         ("Sources/DataPath/", ["ControlPath", "FuseServer"]),
         ("Sources/ControlPath/", ["FuseServer"]),
         (

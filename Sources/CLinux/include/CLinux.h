@@ -102,6 +102,10 @@ int CLinux_unmount(const char *target, int flags);
 /// fcntl(F_DUPFD_CLOEXEC): a copy whose number is at least `least`.
 int CLinux_dup_above(int file, int least);
 extern const int CLinux_MNT_DETACH;
+
+/// ioctl(BLKSSZGET): bytes that a block device writes at once.
+int CLinux_logical_block_size(int file, int *size);
+
 /// sendmsg(2) of `count` bytes with descriptors beside them (SCM_RIGHTS of unix(7)), at most 8.
 ssize_t CLinux_send_descriptors(int socket, const void *address, unsigned address_size,
                                 const void *bytes, size_t count, const int *descriptors,

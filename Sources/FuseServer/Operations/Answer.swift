@@ -39,10 +39,13 @@ func answer(
     let current = Request(handle: request, context: context)
     do throws(Errno) {
         current.send(try operation(current))
-    } catch .mustWait {
+    } catch .mustWait, .mustReadFlash {
         context.needsWaiting = true
         fuse_reply_none(request)
     } catch {
+        if error == .stale {
+            context.datastore.walkAgain(to: NodeID(context.slot.header.pointee.nodeid))
+        }
         fuse_reply_err(request, error.replyCode)
     }
 }

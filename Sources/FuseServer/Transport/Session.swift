@@ -70,7 +70,7 @@ package final class Session: @unchecked Sendable {
         self.datastore = datastore
         pool = WorkerPool(slots: slots, limit: workers)
         try openSession(table)
-        datastore.onInvalidate { [invalidation] node in invalidation.post(node) }
+        datastore.onInvalidate { [invalidation] copy in invalidation.post(copy) }
     }
 
     private func openSession(_ operations: fuse_lowlevel_ops) throws(Errno) {
@@ -173,9 +173,18 @@ package final class Session: @unchecked Sendable {
     func end() { phase.update { $0 = .gone } }
 
     private func sendInvalidations() {
-        invalidation.run { node in
+        invalidation.run { copy in
             guard let handle else { return }
-            _ = fuse_lowlevel_notify_inval_inode(handle, node.rawValue, 0, 0)
+            switch copy {
+            case .file(let node):
+                _ = fuse_lowlevel_notify_inval_inode(handle, node.rawValue, 0, 0)
+            case .name(let name, let folder):
+                name.withUnsafeBytes { name in
+                    _ = fuse_lowlevel_notify_inval_entry(
+                        handle, folder.rawValue,
+                        name.baseAddress?.assumingMemoryBound(to: CChar.self), name.count)
+                }
+            }
         }
     }
 

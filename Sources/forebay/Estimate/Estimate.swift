@@ -35,6 +35,14 @@ struct Estimate {
         uniqueBytes + dataBytes / Self.blockSize * Limits.tableBytesPerBlock
     }
 
+    /// The flash device that holds all of it: contents, summaries, logs and a little room.
+    var flashBytes: UInt64 { uniqueBytes + uniqueBytes / 16 + (32 << 20) }
+    /// The memory that its index takes then.
+    var flashIndexBytes: UInt64 {
+        uniqueBytes / Self.blockSize * Limits.flashContentBytes
+            + dataBytes / Self.blockSize * Limits.flashMappedBytes
+    }
+
     /// `whole * part / of`, without overflow; 0 when `of` is.
     private static func part(_ whole: UInt64, _ part: UInt64, of: UInt64) -> UInt64 {
         guard of > 0 else { return 0 }
@@ -56,6 +64,8 @@ struct Estimate {
         writer.add("unique_bytes", uniqueBytes)
         writer.add("dedup_ratio", json: dedupRatio)
         writer.add("ram_bytes", ramBytes)
+        writer.add("flash_bytes", flashBytes)
+        writer.add("flash_index_bytes", flashIndexBytes)
         return writer.finish()
     }
 
@@ -70,6 +80,10 @@ struct Estimate {
             ("data", "\(size(dataBytes)), of which \(size(uniqueBytes)) distinct"),
             ("dedup ratio", dedupRatio),
             ("to hold it all", "\(size(ramBytes)) of RAM tier"),
+            (
+                "or",
+                "\(size(flashBytes)) of flash, and \(size(flashIndexBytes)) of RAM for its index"
+            ),
         ]
         return rows.map { title, value in
             title + String(repeating: " ", count: 18 - title.count) + value

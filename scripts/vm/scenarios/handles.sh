@@ -39,4 +39,19 @@ drop_page_caches
 expect_equal "a renamed file by its handle" $mv_wanted "$(cat </proc/self/fd/6)"
 exec 6<&- 7<&-
 cd /
+
+# What the filer's own users put in the place of a folder is found once attributes are not believed any more
+# (attr_timeout), and nobody hears meanwhile that the old one is stale.
+mkdir "$FILER/$NAME/replaced"
+echo before >"$FILER/$NAME/replaced/file"
+expect_equal "a file" before "$(cat "$HERE/replaced/file")"
+rm -r "$FILER/$NAME/replaced"
+mkdir "$FILER/$NAME/replaced"
+echo after >"$FILER/$NAME/replaced/file"
+is_after() {
+    local contents
+    contents=$(cat "$HERE/replaced/file") || fail "a file of a folder that was replaced: not readable"
+    [[ $contents == after ]]
+}
+expect "a file of a folder that was replaced" soon 20 is_after
 expect "the image" same "$NAME/deep/er/still/disk.img"

@@ -1,0 +1,159 @@
+import ArgumentParser
+import ControlPath
+import FlashTier
+import Glibc
+import Policy
+import Syscalls
+
+struct FormatCommand: Command {
+    static let configuration = CommandConfiguration(
+        commandName: "format", abstract: "Prepare a device for the flash tier.")
+
+    @Option(
+        help: ArgumentHelp("A block device, a partition or a file.", valueName: "device"))
+    var flash: String
+
+    @Flag(help: "Even if the device holds something else, which is lost.")
+    var force = false
+
+    func execute() throws(Refusal) {
+        let device = try openFlash(flash, readOnly: false)
+        let contents = try deviceAnswers(flash) { () throws(Errno) in
+            try FlashFormat.contents(of: device)
+        }
+        if case .foreign(let what) = contents, !force {
+            throw Refusal(
+                "'\(flash)'", "it holds \(what)",
+                hint: "with --force that is lost and the device formatted")
+        }
+        guard FlashGeometry(size: device.size, regionBlocks: Limits.flashRegionBlocks) != nil
+        else {
+            throw Refusal(
+                "'\(flash)'", "\(ByteSize.readable(device.size)) is too small for a flash tier",
+                hint: "take at least 32 MiB")
+        }
+        try deviceAnswers(flash) { () throws(Errno) in try FlashFormat.format(device) }
+        let owner = if case .ours(let owner) = contents { owner } else { "" }
+        let before = owner.isEmpty ? "" : ", which was the cache of \(owner)"
+        print("formatted '\(flash)'\(before): \(ByteSize.readable(device.size)) of flash tier")
+    }
+}
+
+struct CheckCommand: Command {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Read all of a flash device; changes nothing.")
+
+    @Option(
+        help: ArgumentHelp("A formatted device that no mount uses.", valueName: "device"))
+    var flash: String
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func execute() throws(Refusal) {
+        let device = try openFlash(flash, readOnly: true)
+        let check = try verify(device)
+        print(json ? check.json : check.text)
+        guard !check.isDamaged else {
+            throw Refusal(
+                "'\(flash)'", "it is damaged",
+                hint: "what is damaged is never returned to a client; if it comes again,"
+                    + " replace the device")
+        }
+    }
+
+    private func verify(_ device: FileDevice) throws(Refusal) -> FlashCheck {
+        let contents = try deviceAnswers(flash) { () throws(Errno) in
+            try FlashFormat.contents(of: device)
+        }
+        let hint = "'forebay format --flash \(flash)' prepares it"
+        switch contents {
+        case .nothing: throw Refusal("'\(flash)'", "it is not formatted", hint: hint)
+        case .foreign(let what): throw Refusal("'\(flash)'", "it holds \(what)")
+        case .ours: break
+        }
+        var progress: ProgressBar?
+        defer { progress?.finish() }
+        do throws(Errno) {
+            return try FlashCheck(device) { done, all in
+                if progress == nil { progress = ProgressBar(total: all) }
+                progress?.show(done)
+            }
+        } catch {
+            switch error {
+            case .invalid:
+                throw Refusal("'\(flash)'", "both copies of its header are damaged", hint: hint)
+            case .noSpace:
+                throw Refusal("'\(flash)'", "it is shorter than it was when it was formatted")
+            default: throw Refusal("'\(flash)'", "it cannot be read: \(error)")
+            }
+        }
+    }
+}
+
+/// Opens a device for a command.
+private func openFlash(_ path: String, readOnly: Bool) throws(Refusal) -> FileDevice {
+    do throws(Errno) {
+        return try FileDevice(path: path, readOnly: readOnly)
+    } catch {
+        switch error {
+        case .noEntry:
+            throw Refusal("'\(path)'", "there is no such device or file")
+        case .busy:
+            throw Refusal("'\(path)'", "it is in use", hint: "unmount what uses it")
+        case .invalid, .isDirectory:
+            throw Refusal(
+                "'\(path)'", "it is neither a block device nor a file that can be used directly")
+        default: throw Refusal("'\(path)'", "it cannot be opened: \(error)")
+        }
+    }
+}
+
+/// Errors of the device as refusals.
+private func deviceAnswers<Result>(
+    _ path: String, _ body: () throws(Errno) -> Result
+) throws(Refusal) -> Result {
+    do throws(Errno) {
+        return try body()
+    } catch {
+        throw Refusal("'\(path)'", "the device fails: \(error)")
+    }
+}
+
+extension FlashCheck {
+    fileprivate var json: String {
+        var writer = JSONWriter()
+        writer.add("result", isDamaged ? "damaged" : "clean")
+        writer.add("owner", header.owner)
+        writer.add("in_use", header.isInUse)
+        writer.add("bytes", header.blocks * 4096)
+        writer.add("contents", contents)
+        writer.add("damaged_contents", damagedContents)
+        writer.add("damaged_headers", UInt64(damagedHeaders))
+        writer.add("damaged_summaries", damagedSummaries)
+        writer.add("log_pages", logPages)
+        writer.add("damaged_log_pages", damagedLogPages)
+        writer.add("unreadable_regions", unreadableRegions)
+        return writer.finish()
+    }
+
+    fileprivate var text: String {
+        let owner = header.owner.isEmpty ? "no mount" : header.owner
+        let stop = header.isInUse ? ", not closed: its mount died" : ""
+        let size = ByteSize.readable(contents * 4096)
+        let rows: [(String, UInt64, String)] = [
+            ("contents", contents, "\(damagedContents) damaged (\(size) in all)"),
+            ("map log pages", logPages, "\(damagedLogPages) damaged"),
+            ("summary pages", damagedSummaries, "damaged"),
+            ("headers", UInt64(damagedHeaders), "damaged"),
+            ("regions", unreadableRegions, "not readable"),
+        ]
+        let lines = rows.map { title, number, rest in
+            "  \(title)\(String(repeating: " ", count: 18 - title.count))\(number), \(rest)"
+        }
+        let verdict = isDamaged ? "damaged" : "clean"
+        let bytes = ByteSize.readable(header.blocks * 4096)
+        return (["\(verdict): flash tier of \(owner), \(bytes)\(stop)"] + lines)
+            .joined(separator: "\n")
+    }
+}
