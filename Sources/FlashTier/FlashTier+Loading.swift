@@ -115,7 +115,7 @@ extension FlashTier {
     /// from before the opening stay until their files are believed: they tell why a file is not as
     /// it was sampled.
     private func settle(_ marks: Set<WriteMark>) {
-        let now = monotonicNanoseconds()
+        let now = clock()
         log.withState { state in
             for mark in marks.union(state.marks.keys) {
                 if let index = files.index(mark.identity) { map.remove(index, mark.blocks) }
