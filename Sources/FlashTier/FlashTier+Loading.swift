@@ -48,7 +48,7 @@ extension FlashTier {
     func enter(_ content: Fingerprint, slot: Int, generation: UInt8) {
         slots[slot] = SlotWord(content, generation: generation)
         counters.filledSlots.wrappingAdd(1, ordering: .relaxed)
-        if let loser = index.insert(content, slot: slot) { empty(loser) }
+        if let loser = index.insert(content, slot: slot, slots) { empty(loser) }
     }
 
     /// Reads the log; answers the ranges that were being written when it ended.

@@ -40,7 +40,7 @@ import Testing
             for slot in 0..<count {
                 let content = content(slot)
                 slots[slot] = SlotWord(content, generation: 0)
-                if index.insert(content, slot: slot) != nil { lost += 1 }
+                if index.insert(content, slot: slot, slots) != nil { lost += 1 }
                 let address = FlashAddress(slot: slot, generation: 0)
                 for file in 1...copies where !map.set(file, block(slot), address, { true }) {
                     unmapped += 1
