@@ -10,10 +10,10 @@ extension FlashTier {
     /// takes it back when it is well again. Call it every second or so, once `load` has returned.
     /// Waits for the device.
     package func upkeep() {
-        let now = monotonicNanoseconds()
-        if phase == .off { return probe(now) }
+        if phase == .off { return probe(monotonicNanoseconds()) }
         guard phase == .on else { return }
-        if health.isHung(now) { return giveUp("it does not answer") }
+        let now = clock()
+        if health.isHung(monotonicNanoseconds()) { return giveUp("it does not answer") }
         do throws(Errno) {
             filling.withLock { tellLog(&$0, all: false) }
             let isFull = log.withState { state in
