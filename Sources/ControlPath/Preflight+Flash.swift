@@ -97,7 +97,8 @@ extension Preflight {
 
     /// What /sys says of a disk, or of the disk of a partition.
     private func isRotational(_ device: dev_t) -> Bool {
-        let numbers = "\(CLinux_device_major(UInt64(device))):\(CLinux_device_minor(UInt64(device)))"
+        let numbers =
+            "\(CLinux_device_major(UInt64(device))):\(CLinux_device_minor(UInt64(device)))"
         let folder = "/sys/dev/block/\(numbers)"
         let places = ["\(folder)/queue/rotational", "\(folder)/../queue/rotational"]
         return places.lazy.compactMap { TextFile.word(files.place($0)) }.first == "1"

@@ -89,7 +89,8 @@ enum MountHelper {
 
     /// systemd has started the mount(8) that has started this.
     private static var isAtBoot: Bool {
-        guard let text = TextFile.read("/proc/\(getppid())/stat"), let name = text.lastIndex(of: ")")
+        guard let text = TextFile.read("/proc/\(getppid())/stat"),
+            let name = text.lastIndex(of: ")")
         else { return false }
         // proc(5): the state and the parent's number follow the name, which may hold anything.
         return text[name...].split(separator: " ").dropFirst(2).first == "1"
