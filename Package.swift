@@ -61,7 +61,8 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+                "DataPath",
             ],
             swiftSettings: strict),
         .target(

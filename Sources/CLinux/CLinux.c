@@ -116,6 +116,8 @@ int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, 
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {
     return openat(directory, path, flags, mode);
 }
+unsigned CLinux_device_major(uint64_t device) { return major(device); }
+unsigned CLinux_device_minor(uint64_t device) { return minor(device); }
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length) {
     return posix_fadvise(file, offset, length, POSIX_FADV_DONTNEED);
 }

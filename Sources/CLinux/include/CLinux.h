@@ -61,6 +61,8 @@ int CLinux_raise_thread(void);
 int CLinux_set_io_flusher(void);
 int CLinux_open(const char *path, int flags, unsigned mode);
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode);
+unsigned CLinux_device_major(uint64_t device);
+unsigned CLinux_device_minor(uint64_t device);
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length);
 
 // Constants that are macros with casts or hidden without _GNU_SOURCE.
