@@ -56,7 +56,8 @@ import Testing
             mount.kernel.send(99, unique: 12)
             #expect(mount.kernel.receive()?.error == ENOSYS)
             let slots = try mount.slots()
-            #expect(slots.value(CounterWord.dropped) == 1)
+            // Another reader than the first one's may have answered the second.
+            #expect(eventually { slots.value(CounterWord.dropped) == 1 })
             #expect(slots.value(CounterWord.opcodes + 17) == 1)
         }
     }
@@ -66,7 +67,7 @@ import Testing
         var table = fuse_lowlevel_ops()
         table.getattr = { request, node, _ in
             guard WaitMode.mayWait || node == 1 else {
-                RequestContext.current.needsWaiting = true
+                RequestContext.current.neededMode = .datastore
                 fuse_reply_none(request)
                 return
             }
