@@ -256,6 +256,12 @@ package enum Limits {
     /// too: measured likewise.
     package static let flashMappedBytes: UInt64 = 6
 
+    /// Smallest flash device, in bytes: below it, logs and headers leave no room for regions.
+    package static let minimumFlash: UInt64 = 32 << 20
+
+    /// Most that `flash_dwpd=` takes: no drive writes faster.
+    package static let flashWritesPerDay: UInt64 = 10_000
+
     /// Most bytes of a flash device that are used: the index names a slot with 30 bits.
     package static let flashSize: UInt64 = 4 << 40
 
