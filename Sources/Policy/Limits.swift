@@ -283,6 +283,18 @@ package enum Limits {
     /// shorter would write more log, longer would forget more in a crash.
     package static let flashMarkIdle: UInt64 = 5_000_000_000
 
+    /// Nanoseconds that the times of a file may be behind those that its map was last stored with,
+    /// if it was being written when the mount died: it is sampled each second, which takes up to
+    /// another one to be durable, and a third is for a datastore that answers late.
+    package static let flashSampleSlack: Int64 = 3_000_000_000
+
+    /// Contents of files that are pinned take at most one in so many slots of flash: the other half
+    /// must do for everything else.
+    package static let flashKeptDivisor = 2
+
+    /// Files whose contents stay in flash; each walk through the block map looks for them.
+    package static let flashKeptFiles = 1 << 16
+
     /// Nanoseconds of a read of flash, on average, above which the datastore is as quick.
     package static let flashSlow: UInt64 = 50_000_000
 
