@@ -28,6 +28,10 @@ package enum Limits {
     /// Threads that may wait for the datastore. More let more requests be under way there.
     package static let workerThreads = 64
 
+    /// Threads that may wait for flash, started as they are needed: at this depth a drive gives
+    /// most of what it can, and more would only hold memory for what they read.
+    package static let flashThreads = 32
+
     /// File descriptors on the datastore kept open, at most: far below any usual limit, and
     /// lowered further when RLIMIT_NOFILE is small.
     package static let openDescriptors = 2048
