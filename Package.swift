@@ -124,8 +124,8 @@ let package = Package(
         .testTarget(
             name: "DataPathTests",
             dependencies: [
-                "DataPath", "ReadCache", "Passthrough", "CLinux", "Syscalls", "Policy",
-                "TestSupport",
+                "DataPath", "ReadCache", "FlashTier", "Passthrough", "CLinux", "Syscalls",
+                "Policy", "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

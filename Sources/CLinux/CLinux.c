@@ -29,6 +29,7 @@
 const int CLinux_O_PATH = O_PATH, CLinux_O_TMPFILE = O_TMPFILE, CLinux_O_DIRECT = O_DIRECT;
 const int CLinux_AT_EMPTY_PATH = AT_EMPTY_PATH;
 const int CLinux_AT_STATX_FORCE_SYNC = AT_STATX_FORCE_SYNC;
+const int CLinux_AT_STATX_DONT_SYNC = AT_STATX_DONT_SYNC;
 const int CLinux_RWF_DSYNC = RWF_DSYNC, CLinux_RWF_SYNC = RWF_SYNC;
 
 int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *a) {
