@@ -74,10 +74,8 @@ struct StatusTable {
         case "on":
             return "\(size("unique_bytes_flash")) of contents, room for \(size("flash_size_bytes"))"
         case "loading":
-            let loaded = status["flash_loaded"]?.plain.split(separator: ".") ?? []
-            // Two decimals are per cent.
-            let percent = loaded.first == "1" ? "100" : loaded.last.map(String.init) ?? "?"
-            return "loading, \(percent) %"
+            let loaded = Double(word("flash_loaded")) ?? 0
+            return "loading, \(Int(loaded * 100 + 0.5)) %"
         default: return state
         }
     }
