@@ -92,7 +92,7 @@ for (my $count = 1; !-e "/run/vm/stop"; ++$count) {
     }
 }
 PERL
-cut() {
+power_cut() {
     local processes
     processes=$(status | grep -o '"\(keeper\|server\)_pid": *[0-9]*' | grep -o '[0-9]*$')
     stop_nfsd
@@ -114,7 +114,7 @@ for ((round = 1; round <= cuts; round++)); do
     load=$!
     sleep $((2 + RANDOM % 6))
     kill -0 $load || fail "the load ended early"
-    cut
+    power_cut
     from_flash "after power cut $round" "$MOUNT/$NAME/disk.img" $((first / 2))
     for file in written-{1..3}; do
         expect "after power cut $round: $file" same_here "$NAME/$file"
