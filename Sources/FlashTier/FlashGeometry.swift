@@ -50,6 +50,9 @@ package struct FlashGeometry: Equatable, Sendable {
         logOffset(half: 2) + UInt64(region) * UInt64(regionBlocks) * 4096
     }
 
+    /// The last block that is used.
+    var lastOffset: UInt64 { regionOffset(regionCount) - 4096 }
+
     func region(ofSlot slot: Int) -> Int { slot / slotsPerRegion }
 
     /// Whether one block lies directly behind another one on the device.

@@ -85,6 +85,9 @@ extension FlashTier {
 
     private func isWell() -> Bool {
         let uuid = header.withLock { $0.uuid }
+        // A device that has become shorter has its header still.
+        let end = BlockBuffer(blocks: 1)
+        guard (try? device.read(end.bytes, at: geometry.lastOffset)) != nil else { return false }
         for _ in 0..<8 {
             let start = monotonicNanoseconds()
             guard let found = try? FlashHeader.read(from: device), found.uuid == uuid else {
