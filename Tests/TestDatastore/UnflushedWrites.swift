@@ -15,7 +15,7 @@ final class UnflushedWrites: Sendable {
     }
 
     private struct File {
-        let descriptor: Descriptor
+        let file: OpenFile
         var writes: [Write] = []
     }
 
@@ -45,7 +45,7 @@ final class UnflushedWrites: Sendable {
     ) throws(Errno) -> Int {
         guard !isStable, state.withLock({ $0.isOn }) else { return try body() }
         let inode = UInt64(try FileSystem.attributes(of: file).st_ino)
-        let own = try Descriptor(path: FileSystem.path(of: file), flags: O_RDWR)
+        let own = try OpenFile(FileSystem.path(of: file), O_RDWR)
         var failure: Errno?
         let count = state.withLock { state -> Int in
             do throws(Errno) {
@@ -53,7 +53,7 @@ final class UnflushedWrites: Sendable {
                 let raw = own.raw
                 _ = try call { CLinux_pread(raw, &before, before.count, offset) }
                 let count = try body()
-                state.files[inode, default: File(descriptor: own)].writes.append(
+                state.files[inode, default: File(file: own)].writes.append(
                     Write(offset: offset, before: before, after: Array(bytes)))
                 return count
             } catch {
@@ -82,7 +82,7 @@ final class UnflushedWrites: Sendable {
         }
         var lost = 0
         for (_, file) in files.sorted(by: { $0.key < $1.key }) {
-            let raw = file.descriptor.raw
+            let raw = file.file.raw
             for write in file.writes.reversed() {
                 try call { CLinux_pwrite(raw, write.before, write.before.count, write.offset, 0) }
             }

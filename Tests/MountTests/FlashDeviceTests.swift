@@ -1,0 +1,202 @@
+import Glibc
+import Syscalls
+import TestSupport
+import Testing
+
+extension OnMounts {
+    /// Devices that are not as the mount left them.
+    @Suite(.serialized) struct FlashDeviceTests {
+        private static let isLong = getenv("FOREBAY_TEST_LONG") != nil
+        private static let blocks = 2048
+        private static let contents = Content.blocks(seed: 1, count: blocks)
+
+        private func withFilled(
+            _ body: (ForebayMount, TestDatastore, FlashMedium) throws -> Void
+        ) throws {
+            try withFlash(
+                prepare: { try Content.write($0.folderPath("disk"), seed: 1, count: Self.blocks) }
+            ) { mount, datastore, medium in
+                try #require(try fillFlash(mount, "disk", blocks: Self.blocks) == Self.blocks)
+                try body(mount, datastore, medium)
+            }
+        }
+
+        /// Another mount's device is left alone, whatever becomes of the mount that wants it.
+        @Test func anotherMountsDevice() throws {
+            try withFilled { mount, datastore, medium in
+                for inUse in [true, false] {
+                    if !inUse { try mount.unmount() }
+                    let before = inUse ? nil : try Files.read(medium.file)
+                    try withForebay(
+                        options: ["ram=16M", medium.option],
+                        prepare: { datastore in
+                            try Content.write(
+                                datastore.folderPath("disk"), seed: 2, count: Self.blocks)
+                        }
+                    ) { other, _ in
+                        try expectNoFlash(other, inUse ? "use" : "belongs to")
+                        for _ in 0..<2 {
+                            expectSame(
+                                try readDirect(other.path("disk")),
+                                Content.blocks(seed: 2, count: Self.blocks))
+                        }
+                        #expect(try Numbers(other)["hits_flash"] == 0)
+                        #expect(try Numbers(other)["hits_ram"] > 0)
+                    }
+                    if let before { #expect(try Files.read(medium.file) == before) }
+                }
+                try mount.mount()
+                try awaitFlash(mount)
+                let reading = try FlashReading(mount, datastore, "disk")
+                expectSame(reading.bytes, Self.contents)
+                #expect(reading.flash == Self.blocks, "\(reading.text)")
+            }
+        }
+
+        /// It serves without flash, and says why.
+        private func expectNoFlash(
+            _ mount: ForebayMount, _ reason: String,
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) throws {
+            let isTold = try eventually {
+                let health = try mount.xattr("health")
+                return health.hasPrefix("degraded: ") && health.contains("flash")
+                    && health.contains(reason)
+            }
+            let health = try mount.xattr("health")
+            #expect(isTold, "\(health)", sourceLocation: sourceLocation)
+            let state = try mount.status().text("flash_state")
+            #expect(state == "off", sourceLocation: sourceLocation)
+        }
+
+        @Test func formattedAnew() throws {
+            try withFilled { mount, datastore, medium in
+                try remount(mount) { try medium.format() }
+                let cold = try FlashReading(mount, datastore, "disk")
+                expectSame(cold.bytes, Self.contents)
+                #expect(cold.flash == 0 && cold.misses == Self.blocks, "\(cold.text)")
+                #expect(
+                    try eventually { try Numbers(mount)["unique_bytes_flash"] == Self.blocks * 4096 })
+                try remount(mount)
+                let warm = try FlashReading(mount, datastore, "disk")
+                expectSame(warm.bytes, Self.contents)
+                #expect(warm.flash == Self.blocks, "\(warm.text)")
+            }
+        }
+
+        /// What is found by its content only is not taken for the truth about a file.
+        @Test func theStateFolderIsLost() throws {
+            try withFilled { mount, datastore, _ in
+                try remount(mount) {
+                    for name in try Files.names(mount.state) {
+                        Files.removeTree("\(mount.state)/\(name)")
+                    }
+                    try change(datastore)
+                }
+                expectSame(
+                    try readDirect(mount.path("disk")),
+                    try Files.read(datastore.folderPath("disk")))
+                try remount(mount)
+                let warm = try FlashReading(mount, datastore, "disk")
+                expectSame(warm.bytes, try Files.read(datastore.folderPath("disk")))
+                #expect(warm.flash > Self.blocks / 2, "\(warm.text)")
+            }
+        }
+
+        private func change(_ datastore: TestDatastore) throws {
+            let file = try OpenFile(datastore.folderPath("disk"), O_WRONLY)
+            try file.write(Content.block(seed: 9, number: 0), at: 1000 * 4096)
+        }
+
+        /// Bits flip anywhere on the device; most of what is undamaged still hits.
+        @Test func bitFlips() throws {
+            try withFilled { mount, datastore, medium in
+                var random = SplitMix64.announced()
+                for _ in 0..<(Self.isLong ? 30 : 2) {
+                    try remount(mount) {
+                        let device = try OpenFile(medium.file, O_RDWR)
+                        for _ in 0..<100 {
+                            // Where contents and their tables are.
+                            let place = UInt64.random(in: 0..<(12 << 20), using: &random)
+                            var byte = try device.read(at: place, count: 1)
+                            byte[0] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+                            try device.write(byte, at: place)
+                        }
+                        #expect(try medium.check().text("result") == "damaged")
+                    }
+                    let reading = try FlashReading(mount, datastore, "disk")
+                    expectSame(reading.bytes, Self.contents)
+                    #expect(reading.flash > Self.blocks / 2, "\(reading.text)")
+                    print("after 100 bit flips: \(reading.text)")
+                }
+            }
+        }
+
+        /// A device that ends early is no device.
+        @Test(arguments: [0, 4096, 5 << 20, 32 << 20])
+        func truncated(size: Int) throws {
+            try withFilled { mount, datastore, medium in
+                try mount.unmount()
+                try must { truncate(medium.file, off_t(size)) }
+                try mount.mount()
+                try expectNoFlash(mount, "")
+                for _ in 0..<2 { expectSame(try readDirect(mount.path("disk")), Self.contents) }
+                #expect(try Numbers(mount)["hits_flash"] == 0)
+                #expect(try datastore.counts()["read"] > 0)
+            }
+        }
+
+        /// It ends early while it is in use: what lies behind the end is a miss.
+        @Test func truncatedWhileInUse() throws {
+            try withFilled { mount, datastore, medium in
+                try remount(mount)
+                try must { truncate(medium.file, 6 << 20) }
+                for _ in 0..<2 { expectSame(try readDirect(mount.path("disk")), Self.contents) }
+                #expect(try datastore.counts()["read"] > 0)
+                try mount.unmount()
+            }
+        }
+
+        /// An older copy of the same device is put in its place. Whatever it says of files is
+        /// older than what was written since, even where attributes cannot tell.
+        @Test(arguments: [false, true])
+        func anOlderCopy(ofALiveDevice isLive: Bool) throws {
+            try withFilled { mount, datastore, medium in
+                let space = try TemporaryFolder("copy")
+                let copy = space.path("copy")
+                try remount(mount)
+                _ = try readDirect(mount.path("disk"))
+                let file = try OpenFile(mount.path("disk"), O_WRONLY | OpenFile.direct | O_DSYNC)
+                if isLive {
+                    // The copy has a mark: for such a file a later change is explained by it.
+                    try file.write(Content.block(seed: 5, number: 0), at: 0)
+                    try ChildProcess.check("cp", [medium.file, copy])
+                } else {
+                    try mount.unmount()
+                    try ChildProcess.check("cp", [medium.file, copy])
+                    try mount.mount()
+                    try awaitFlash(mount)
+                }
+                let again = try OpenFile(mount.path("disk"), O_WRONLY | OpenFile.direct | O_DSYNC)
+                // In another range, and so not covered by the mark.
+                try again.write(Content.block(seed: 6, number: 0), at: 1500 * 4096)
+                try crash(mount) {
+                    // The copy is of an earlier session, not of this one.
+                    try mount.mount()
+                    try awaitFlash(mount)
+                    try mount.unmount()
+                    try ChildProcess.check("cp", [copy, medium.file])
+                }
+                var expected = Self.contents
+                if isLive {
+                    expected.replaceSubrange(
+                        0..<4096, with: Content.block(seed: 5, number: 0))
+                }
+                expected.replaceSubrange(
+                    1500 * 4096..<1501 * 4096, with: Content.block(seed: 6, number: 0))
+                expectSame(try readDirect(mount.path("disk")), expected)
+                expectSame(try Files.read(datastore.folderPath("disk")), expected)
+            }
+        }
+    }
+}
