@@ -19,12 +19,10 @@ struct Filling {
     var nextShard = 0
     /// Files that were dropped before the present walk through the map began.
     var dead: Set<UInt32> = []
-    var budget: WriteBudget
     let ghosts: GhostFilter
 
-    init(slotsPerRegion: Int, budget: WriteBudget, ghosts: GhostFilter) {
+    init(slotsPerRegion: Int, ghosts: GhostFilter) {
         summary = RegionSummary(count: slotsPerRegion)
-        self.budget = budget
         self.ghosts = ghosts
     }
 }
@@ -56,29 +54,4 @@ struct GhostFilter: @unchecked Sendable {
         tags[place] = tag
         return false
     }
-}
-
-/// How much may be written to the device: so many times its size a day, averaged over an hour.
-struct WriteBudget {
-    /// Bytes a second; 0 is without limit.
-    private let rate: Double
-    private var bytes: Double
-    private var last: UInt64
-
-    /// `now`: monotonic nanoseconds.
-    init(size: UInt64, writesPerDay: Double, now: UInt64) {
-        rate = Double(size) * writesPerDay / 86400
-        bytes = rate * 3600
-        last = now
-    }
-
-    /// Whether something may be written now.
-    mutating func allows(now: UInt64) -> Bool {
-        guard rate > 0 else { return true }
-        bytes = min(bytes + Double(now &- last) / 1e9 * rate, rate * 3600)
-        last = now
-        return bytes > 0
-    }
-
-    mutating func spend(_ count: Int) { bytes -= Double(count) }
 }

@@ -52,6 +52,12 @@ package struct FlashGeometry: Equatable, Sendable {
 
     func region(ofSlot slot: Int) -> Int { slot / slotsPerRegion }
 
+    /// Whether one block lies directly behind another one on the device.
+    func isNext(_ address: FlashAddress, to other: FlashAddress) -> Bool {
+        !address.isZero && address.slot == other.slot + 1
+            && region(ofSlot: address.slot) == region(ofSlot: other.slot)
+    }
+
     func offset(ofSlot slot: Int) -> UInt64 {
         let (region, index) = slot.quotientAndRemainder(dividingBy: slotsPerRegion)
         return regionOffset(region) + UInt64(summaryBlocks + index) * 4096

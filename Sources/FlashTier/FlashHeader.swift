@@ -21,6 +21,8 @@ package struct FlashHeader: Equatable, Sendable {
     package var epoch: UInt64
     /// 0 or 1: the half of the log that counts.
     package var half: UInt8 = 0
+    /// Bytes written to the device since it was formatted, as far as the header knows.
+    package var written: UInt64 = 0
     /// Whether a mount has it open, or died with it.
     package var isInUse = false
     /// The mount it belongs to; empty when it is free.
@@ -97,6 +99,7 @@ package struct FlashHeader: Equatable, Sendable {
         logicalBlockSize = try reader.take(UInt32.self)
         instance = try reader.take(UInt64.self)
         epoch = try reader.take(UInt64.self)
+        written = try reader.take(UInt64.self)
         half = try reader.take(UInt8.self)
         isInUse = try reader.take(UInt8.self) != 0
         let length = Int(try reader.take(UInt16.self))
@@ -132,6 +135,7 @@ package struct FlashHeader: Equatable, Sendable {
         writer.put(logicalBlockSize)
         writer.put(instance)
         writer.put(epoch)
+        writer.put(written)
         writer.put(half)
         writer.put(UInt8(isInUse ? 1 : 0))
         writer.put(UInt16(owner.utf8.count))

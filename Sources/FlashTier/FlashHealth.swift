@@ -72,7 +72,7 @@ extension FlashTier {
     /// Looks whether the device is there, is the same and is quick; uses it again with its contents
     /// and without its maps if so.
     func probe(_ now: UInt64) {
-        guard !isClosed.load(ordering: .relaxed), health.mayProbe(now), isWell() else { return }
+        guard health.mayProbe(now), isWell() else { return }
         do throws(Errno) {
             try takeBack()
         } catch {
@@ -80,8 +80,7 @@ extension FlashTier {
             return
         }
         health.reset()
-        setPhase(.on)
-        Events.raise(.cache, .recovered, "flash is used again")
+        useAgain()
     }
 
     private func isWell() -> Bool {
@@ -101,7 +100,7 @@ extension FlashTier {
         filling.withLock { filling in
             openRegion.withLock { $0.region = -1 }
             for place in filling.new {
-                drop(filling.region * geometry.slotsPerRegion + place)
+                empty(filling.region * geometry.slotsPerRegion + place)
             }
             filling.new = []
             filling.free = []
@@ -121,6 +120,5 @@ extension FlashTier {
                 capacity: geometry.earlyBlocks),
             slots: geometry.slotCount)
         try checkpoint()
-        remember(instance)
     }
 }

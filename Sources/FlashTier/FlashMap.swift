@@ -8,6 +8,8 @@ struct FlashMap: @unchecked Sendable {
     let shardCount: Int
     private let locks: LockArray
     private let used: UnsafeMutablePointer<Atomic<Int>>
+    private let known: UnsafeMutablePointer<Atomic<Int>>
+    private let counts = FileCounts()
     /// Bytes that all shards may take.
     let limit: Int
 
@@ -25,7 +27,7 @@ struct FlashMap: @unchecked Sendable {
 
     static func bytes(slots: Int) -> Int {
         Arena.bytes(RunShard.self, shards(slots: slots)) + LockArray.bytes(lockCount(slots: slots))
-            + Arena.bytes(Atomic<Int>.self, 1)
+            + 2 * Arena.bytes(Atomic<Int>.self, 1)
     }
 
     init(_ arena: inout Arena, slots: Int, limit: Int) {
@@ -34,6 +36,7 @@ struct FlashMap: @unchecked Sendable {
         for index in 0..<shardCount { (shards + index).initialize(to: RunShard()) }
         locks = LockArray(&arena, Self.lockCount(slots: slots))
         used = arena.take(Atomic<Int>.self, 1)
+        known = arena.take(Atomic<Int>.self, 1)
         self.limit = limit
     }
 
@@ -44,6 +47,12 @@ struct FlashMap: @unchecked Sendable {
 
     /// Bytes of all shards now.
     var bytes: Int { used.pointee.load(ordering: .relaxed) }
+
+    /// Blocks that are known, of all files.
+    var entries: Int { known.pointee.load(ordering: .relaxed) }
+
+    /// Blocks of a file that are known and not all zero.
+    func stored(_ file: UInt32) -> Int { counts[file] }
 
     static func key(_ file: UInt32, _ block: UInt64) -> UInt64 {
         UInt64(file) << 30 | block / RunShard.runBlocks
@@ -57,11 +66,25 @@ struct FlashMap: @unchecked Sendable {
     ) -> Result {
         locks.lock(index % locks.count)
         defer { locks.unlock(index % locks.count) }
-        let before = shards[index].bytes
+        let (bytes, entries) = (shards[index].bytes, shards[index].addressCount)
         let result = body(shards + index)
-        let growth = shards[index].bytes - before
+        let growth = shards[index].bytes - bytes
         if growth != 0 { used.pointee.wrappingAdd(growth, ordering: .relaxed) }
+        let more = shards[index].addressCount - entries
+        if more != 0 { known.pointee.wrappingAdd(more, ordering: .relaxed) }
         return result
+    }
+
+    /// Changes blocks of one file; keeps count of them.
+    private func withRun<Result>(
+        _ key: UInt64, _ body: (UnsafeMutablePointer<RunShard>) -> Result
+    ) -> Result {
+        withShard(shard(key)) { shard in
+            let before = shard.pointee.storedCount
+            let result = body(shard)
+            counts.add(shard.pointee.storedCount - before, to: Self.file(ofKey: key))
+            return result
+        }
     }
 
     private func shard(_ key: UInt64) -> Int { scaled(spread(key), shardCount) }
@@ -71,13 +94,32 @@ struct FlashMap: @unchecked Sendable {
         return withShard(shard(key)) { $0.pointee.find(key, bit: block % RunShard.runBlocks) }
     }
 
+    /// Where the leading blocks of a run of blocks are; answers how many are known.
+    func find(
+        _ file: UInt32, _ firstBlock: UInt64,
+        into addresses: UnsafeMutableBufferPointer<FlashAddress>
+    ) -> Int {
+        var found = 0
+        while found < addresses.count {
+            let (block, overflow) = firstBlock.addingReportingOverflow(UInt64(found))
+            guard !overflow, block < Self.blockLimit else { break }
+            let key = Self.key(file, block)
+            let room = UnsafeMutableBufferPointer(rebasing: addresses[found...])
+            let bit = block % RunShard.runBlocks
+            let count = withShard(shard(key)) { $0.pointee.find(key, from: bit, into: room) }
+            found += count
+            if UInt64(count) < RunShard.runBlocks - bit { break }
+        }
+        return found
+    }
+
     /// Enters a block if `isCurrent`, asked under the lock, agrees.
     func set(
         _ file: UInt32, _ block: UInt64, _ address: FlashAddress, _ isCurrent: () -> Bool
     ) -> Bool {
         guard file < Self.fileLimit, block < Self.blockLimit else { return false }
         let key = Self.key(file, block)
-        return withShard(shard(key)) { shard in
+        return withRun(key) { shard in
             guard isCurrent() else { return false }
             if bytes >= limit { halve(shard) }
             return shard.pointee.set(key, bit: block % RunShard.runBlocks, address)
@@ -86,7 +128,7 @@ struct FlashMap: @unchecked Sendable {
 
     /// The map may not take more: every other run of the shard is forgotten.
     private func halve(_ shard: UnsafeMutablePointer<RunShard>) {
-        shard.pointee.purge { block, _ in spread(block / RunShard.runBlocks) & 1 == 0 }
+        purge(shard) { key, _, _ in spread(key) & 1 == 0 }
     }
 
     /// Replaces a run by what the log says of it.
@@ -94,7 +136,7 @@ struct FlashMap: @unchecked Sendable {
         _ file: UInt32, run: UInt64, _ addresses: [(bit: UInt64, address: FlashAddress)]
     ) {
         let key = UInt64(file) << 30 | run
-        withShard(shard(key)) { shard in
+        withRun(key) { shard in
             shard.pointee.clear(key, .max)
             for (bit, address) in addresses {
                 _ = shard.pointee.set(key, bit: bit, address)
@@ -117,7 +159,7 @@ struct FlashMap: @unchecked Sendable {
             let count = min(RunShard.runBlocks - first, blocks.upperBound - block)
             let bits = UInt16(truncatingIfNeeded: (UInt64(1) << count - 1) << first)
             let key = Self.key(file, block)
-            withShard(shard(key)) { $0.pointee.clear(key, bits) }
+            withRun(key) { $0.pointee.clear(key, bits) }
             block += count
         }
     }
@@ -162,14 +204,21 @@ struct FlashMap: @unchecked Sendable {
 
     /// Keeps what is wanted of one shard; told are the key of the run, the block and the address.
     func purge(shard index: Int, _ isWanted: (UInt64, UInt64, FlashAddress) -> Bool) {
-        withShard(index) { shard in
-            shard.pointee.purge { number, address in
-                let key = number / RunShard.runBlocks
-                let block =
-                    Self.run(ofKey: key) * RunShard.runBlocks + number % RunShard.runBlocks
-                return isWanted(key, block, address)
-            }
+        withShard(index) { purge($0, isWanted) }
+    }
+
+    private func purge(
+        _ shard: UnsafeMutablePointer<RunShard>, _ isWanted: (UInt64, UInt64, FlashAddress) -> Bool
+    ) {
+        var lost: [UInt32: Int] = [:]
+        shard.pointee.purge { number, address in
+            let key = number / RunShard.runBlocks
+            let block = Self.run(ofKey: key) * RunShard.runBlocks + number % RunShard.runBlocks
+            if isWanted(key, block, address) { return true }
+            if !address.isZero { lost[Self.file(ofKey: key), default: 0] -= 1 }
+            return false
         }
+        for (file, count) in lost { counts.add(count, to: file) }
     }
 
     func purge(_ isWanted: (UInt64, UInt64, FlashAddress) -> Bool) {
@@ -178,6 +227,7 @@ struct FlashMap: @unchecked Sendable {
 
     /// Forgets everything.
     func removeAll() {
+        purge { _, _, _ in false }
         for index in 0..<shardCount { withShard(index) { $0.pointee.destroy() } }
     }
 }

@@ -18,12 +18,30 @@ package struct FlashStatistics: Equatable, Sendable {
     package var passedOver: UInt64 = 0
     /// Offers refused for the write budget.
     package var throttled: UInt64 = 0
-    /// Bytes written to the device for contents.
+    /// Bytes written to the device since the opening.
     package var writtenBytes: UInt64 = 0
+    /// Bytes written to it since it was formatted; after a crash some of the last are missing.
+    package var totalWrittenBytes: UInt64 = 0
+    /// Bytes of new contents that may be written now; nil without limit.
+    package var budgetBytes: UInt64?
+    /// How many times its size would be written in a day that is like the last hour.
+    package var writesPerDay = 0.0
+    /// What it does now.
+    package var phase = FlashPhase.loading
+    /// How much of the index is read, from 0 to 1.
+    package var loaded = 0.0
+    /// Blocks in the map: of all files, also blocks of zeros and such as share a slot.
+    package var mappedBlocks: UInt64 = 0
+    /// Slots whose contents stay whether they are used or not.
+    package var keptSlots: UInt64 = 0
+    /// Contents that were to stay likewise and found no room in their share.
+    package var keptTooMany: UInt64 = 0
     /// Bytes of memory for the index, the block map and everything else.
     package var indexBytes: UInt64 = 0
     /// Slots with content.
     package var filledSlots: UInt64 = 0
+    /// Bytes of distinct contents.
+    package var uniqueBytes: UInt64 { filledSlots * 4096 }
     /// All slots.
     package var slots: UInt64 = 0
     /// Files with a map.
@@ -42,6 +60,7 @@ final class FlashCounters: Sendable {
     let throttled = Atomic<UInt64>(0)
     let writtenBytes = Atomic<UInt64>(0)
     let filledSlots = Atomic<Int>(0)
+    let loadedRegions = Atomic<Int>(0)
 
     func snapshot() -> FlashStatistics {
         func value(_ counter: borrowing Atomic<UInt64>) -> UInt64 {

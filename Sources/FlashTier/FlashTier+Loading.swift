@@ -17,7 +17,7 @@ extension FlashTier {
             giveUp("it fails: \(error)")
             throw error
         }
-        if phase == .settling { setPhase(.on) }
+        _ = change(from: .settling, to: .on)
     }
 
     private func loadContents() throws(Errno) {
@@ -36,6 +36,7 @@ extension FlashTier {
                 }
                 enter(content, slot: number, generation: slot.generation)
             }
+            counters.loadedRegions.wrappingAdd(1, ordering: .relaxed)
         }
         filling.withLock { filling in
             filling.sequence = newest.sequence
@@ -47,7 +48,7 @@ extension FlashTier {
     func enter(_ content: Fingerprint, slot: Int, generation: UInt8) {
         slots[slot] = SlotWord(content, generation: generation)
         counters.filledSlots.wrappingAdd(1, ordering: .relaxed)
-        if let loser = index.insert(content, slot: slot) { drop(loser) }
+        if let loser = index.insert(content, slot: slot) { empty(loser) }
     }
 
     /// Reads the log; answers the ranges that were being written when it ended.
@@ -110,13 +111,20 @@ extension FlashTier {
             && word.generation == place.address.generation
     }
 
-    /// Ends the loading: what was being written, before or since the opening, is forgotten.
+    /// Ends the loading: what was being written, before or since the opening, is forgotten. Marks
+    /// from before the opening stay until their files are believed: they tell why a file is not as
+    /// it was sampled.
     private func settle(_ marks: Set<WriteMark>) {
+        let now = monotonicNanoseconds()
         log.withState { state in
             for mark in marks.union(state.marks.keys) {
                 if let index = files.index(mark.identity) { map.remove(index, mark.blocks) }
             }
-            if phase == .loading { setPhase(.settling) }
+            for mark in marks where files.noteWritten(mark.identity) && state.marks[mark] == nil {
+                state.marks[mark] = .init(ticket: 0, lastWrite: now)
+            }
+            _ = change(from: .loading, to: .settling)
         }
+        keepAgain()
     }
 }

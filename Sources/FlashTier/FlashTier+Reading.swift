@@ -1,84 +1,185 @@
 import Glibc
+import Policy
 import ReadCache
 import Synchronization
 import Syscalls
 
 /// Finding and reading blocks.
 extension FlashTier {
-    /// Where a block is; nil when the tier does not have it. Does no input or output.
-    package func lookup(_ file: UInt64, block: UInt64) -> FlashAddress? {
-        guard phase == .on || phase == .settling, let index = files.index(file),
-            let address = map.find(index, block), slots.isCurrent(address)
-        else { return nil }
-        return address
+    /// How many blocks of a run, from its first on, the tier has; where they are is filled in, as
+    /// far as there is room. Does no input or output.
+    package func lookup(
+        _ file: UInt64, firstBlock: UInt64, into addresses: UnsafeMutableBufferPointer<FlashAddress>
+    ) -> Int {
+        guard isServing, let index = files.believed(file) else { return 0 }
+        let found = map.find(index, firstBlock, into: addresses)
+        return addresses[..<found].firstIndex { !slots.isCurrent($0) } ?? found
     }
 
-    /// Reads a block of 4,096 bytes into memory that is aligned to them. Waits for the device.
-    /// Answers false when what the address named is gone or is damaged: a miss.
-    package func read(_ address: FlashAddress, into memory: UnsafeMutableRawBufferPointer) -> Bool {
-        guard memory.count == 4096, let base = memory.baseAddress else { return false }
+    /// The slot that a block is stored in; nil when the tier does not have the block, or it is all
+    /// zero and takes none. For counting: blocks with the same content have the same slot.
+    package func slot(_ file: UInt64, block: UInt64) -> Int? {
+        guard isServing, let index = files.believed(file), let address = map.find(index, block),
+            !address.isZero, slots.isCurrent(address)
+        else { return nil }
+        return address.slot
+    }
+
+    /// Blocks of a file that are stored and not all zero, without looking at them: those whose
+    /// contents made room a short while ago may count still.
+    package func blocks(of file: UInt64) -> UInt64 {
+        guard isServing, let index = files.believed(file) else { return 0 }
+        return UInt64(map.stored(index))
+    }
+
+    /// Reads blocks that follow one another, 4,096 bytes each, into memory that is aligned to them;
+    /// blocks that lie side by side on the device at once, up to 1 MiB. Waits for the device.
+    /// Answers how many of them, from the first on, are good; the next one is gone or is damaged.
+    package func read(
+        _ addresses: UnsafeBufferPointer<FlashAddress>, into memory: UnsafeMutableRawPointer
+    ) -> Int {
+        var done = 0
+        while done < addresses.count {
+            let good = readGroup(addresses, from: done, memory + done * 4096)
+            if good == 0 { break }
+            done += good
+        }
+        counters.hits.count(UInt64(done))
+        return done
+    }
+
+    /// Reads what can be read at once: answers how many blocks are good, at least one unless the
+    /// first is not.
+    private func readGroup(
+        _ addresses: UnsafeBufferPointer<FlashAddress>, from first: Int,
+        _ memory: UnsafeMutableRawPointer
+    ) -> Int {
+        let address = addresses[first]
         if address.isZero {
-            memset(base, 0, 4096)
-            counters.hits.count()
-            return true
+            memset(memory, 0, 4096)
+            return 1
         }
         guard slots.isCurrent(address) else { return overtaken() }
-        if !copyOpen(address.slot, to: base) {
-            guard readSlot(address.slot, memory) else { return false }
+        let most = min(addresses.count - first, Limits.requestSize / 4096)
+        var count = 1
+        while count < most,
+            geometry.isNext(addresses[first + count], to: addresses[first + count - 1])
+        { count += 1 }
+        let (copied, closed) = copyOpen(address.slot..<address.slot + count, to: memory)
+        if copied > 0 { return verified(addresses[first..<first + copied], memory) }
+        if readSlots(address.slot, closed, memory) {
+            return verified(addresses[first..<first + closed], memory)
         }
+        // One bad block must not cost the others: they are read one by one, once.
+        for index in 0..<closed {
+            let address = addresses[first + index]
+            guard isServing else { return index }
+            guard readSlots(address.slot, 1, memory + index * 4096) else {
+                counters.errors.count()
+                if health.isFailing() { giveUp("it does not read") }
+                drop(address)
+                return index
+            }
+            if verified(addresses[first + index...first + index], memory + index * 4096) == 0 {
+                return index
+            }
+        }
+        return closed
+    }
+
+    /// How many blocks, from the first on, have the content that their slot is to have.
+    private func verified(
+        _ addresses: Slice<UnsafeBufferPointer<FlashAddress>>, _ memory: UnsafeMutableRawPointer
+    ) -> Int {
+        var good = 0
+        for address in addresses {
+            guard isContent(of: address, memory + good * 4096) else { break }
+            good += 1
+        }
+        return good
+    }
+
+    private func isContent(of address: FlashAddress, _ bytes: UnsafeRawPointer) -> Bool {
+        let fingerprint = key.fingerprint(bytes)
+        let isRight =
+            slots[address.slot].stands(for: fingerprint)
+            && index.contains(fingerprint, slot: address.slot)
         // The slot may have been given to another content since the lookup.
-        guard slots.isCurrent(address) else { return overtaken() }
-        let fingerprint = key.fingerprint(base)
-        guard slots[address.slot].stands(for: fingerprint),
-            index.contains(fingerprint, slot: address.slot)
-        else {
-            guard slots.isCurrent(address) else { return overtaken() }
+        guard slots.isCurrent(address) else {
+            _ = overtaken()
+            return false
+        }
+        guard isRight else {
             counters.damaged.count()
-            drop(address.slot)
+            drop(address)
             return false
         }
         slots.markUsed(address.slot)
-        counters.hits.count()
         return true
     }
 
-    private func readSlot(_ slot: Int, _ memory: UnsafeMutableRawBufferPointer) -> Bool {
+    /// Reads slots in a row. Answers false when the device did not.
+    private func readSlots(_ slot: Int, _ count: Int, _ memory: UnsafeMutableRawPointer) -> Bool {
         let start = monotonicNanoseconds()
         let entry = health.begin(start)
         defer { health.end(entry) }
         do throws(Errno) {
-            try device.read(memory, at: geometry.offset(ofSlot: slot))
+            try device.read(
+                UnsafeMutableRawBufferPointer(start: memory, count: count * 4096),
+                at: geometry.offset(ofSlot: slot))
         } catch {
-            counters.errors.count()
-            if health.isFailing() { giveUp("it fails: \(error)") }
             return false
         }
         if health.isSlow(monotonicNanoseconds() &- start) { giveUp("it is slow") }
         return true
     }
 
-    private func overtaken() -> Bool {
+    private func overtaken() -> Int {
         counters.overtaken.count()
-        return false
+        return 0
     }
 
-    /// Copies a block of the open region that is not on the device yet.
-    private func copyOpen(_ slot: Int, to memory: UnsafeMutableRawPointer) -> Bool {
-        let (region, place) = slot.quotientAndRemainder(dividingBy: geometry.slotsPerRegion)
+    /// Copies the leading slots of a region that are in memory only. Where the first is not,
+    /// answers how many leading ones are on the device.
+    private func copyOpen(
+        _ slots: Range<Int>, to memory: UnsafeMutableRawPointer
+    ) -> (copied: Int, closed: Int) {
+        let (region, first) = slots.lowerBound.quotientAndRemainder(
+            dividingBy: geometry.slotsPerRegion)
         return openRegion.withLock { open in
-            guard open.region == region, open.isHere[place],
-                let bytes = open.buffer.block(geometry.summaryBlocks + place).baseAddress
-            else { return false }
-            memcpy(memory, bytes, 4096)
-            return true
+            guard open.region == region else { return (0, slots.count) }
+            let places = first..<first + slots.count
+            let isHere = open.isHere[first]
+            let count =
+                (places.firstIndex { open.isHere[$0] != isHere } ?? places.upperBound) - first
+            guard isHere else { return (0, count) }
+            if let bytes = open.buffer.blocks(geometry.summaryBlocks + first, count).baseAddress {
+                memcpy(memory, bytes, count * 4096)
+            }
+            return (count, 0)
+        }
+    }
+
+    /// What an address names is bad: nothing points at it any more.
+    private func drop(_ address: FlashAddress) {
+        if slots.empty(address.slot, of: address.generation) {
+            counters.filledSlots.wrappingSubtract(1, ordering: .relaxed)
         }
     }
 
     /// A slot has no content any more; addresses of it are void.
-    func drop(_ slot: Int) {
-        let word = slots[slot]
-        guard word.isFilled else { return }
-        slots[slot] = SlotWord(emptyOf: word.generation &+ 1)
-        counters.filledSlots.wrappingSubtract(1, ordering: .relaxed)
+    func empty(_ slot: Int) {
+        if slots.empty(slot, of: nil) {
+            counters.filledSlots.wrappingSubtract(1, ordering: .relaxed)
+        }
+    }
+
+    /// Whether a slot, which has content, has exactly these bytes. Reads it.
+    func holds(_ address: FlashAddress, _ bytes: UnsafeRawPointer, _ buffer: BlockBuffer) -> Bool {
+        guard let stored = buffer.bytes.baseAddress else { return false }
+        return withUnsafePointer(to: address) { address in
+            readGroup(UnsafeBufferPointer(start: address, count: 1), from: 0, stored) == 1
+                && memcmp(stored, bytes, 4096) == 0
+        }
     }
 }

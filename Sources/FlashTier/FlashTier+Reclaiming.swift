@@ -17,12 +17,14 @@ extension FlashTier {
             // It is not known by what its slots are found. Never so while the device fills.
             index.removeAll(slots: all)
         }
-        var kept = 0
+        var staying = 0
+        let isKept = kept.withLock { kept in all.map { kept.contains($0) } }
         for place in 0..<geometry.slotsPerRegion {
             let slot = first + place
-            if keeps(slot, filling.summary.slots[place], kept) {
-                slots[slot] = slots[slot].unused
-                kept += 1
+            if isPresent(slot, filling.summary.slots[place]), isKept[place] {
+                if !slots.markUnused(slot) { empty(slot, place, &filling) }
+            } else if stays(slot, filling.summary.slots[place], staying), slots.markUnused(slot) {
+                staying += 1
             } else {
                 empty(slot, place, &filling)
             }
@@ -38,12 +40,16 @@ extension FlashTier {
         sweep(&filling)
     }
 
-    /// Three quarters of a region may stay, so that a turn always makes room.
-    private func keeps(_ slot: Int, _ described: RegionSummary.Slot, _ kept: Int) -> Bool {
+    /// Three quarters of a region may stay for having been used, so that a turn always makes room.
+    private func stays(_ slot: Int, _ described: RegionSummary.Slot, _ staying: Int) -> Bool {
+        slots[slot].isUsed && staying < geometry.slotsPerRegion * 3 / 4
+            && isPresent(slot, described)
+    }
+
+    /// Whether a slot has the content that the summary says.
+    private func isPresent(_ slot: Int, _ described: RegionSummary.Slot) -> Bool {
         let word = slots[slot]
-        guard word.isFilled, word.isUsed, kept < geometry.slotsPerRegion * 3 / 4,
-            let content = described.content
-        else { return false }
+        guard word.isFilled, let content = described.content else { return false }
         return word.generation == described.generation && word.stands(for: content)
     }
 
@@ -51,7 +57,7 @@ extension FlashTier {
         if let content = filling.summary.slots[place].content {
             index.remove(content, slot: slot)
         }
-        drop(slot)
+        empty(slot)
         filling.summary.slots[place] = .init(content: nil, generation: slots[slot].generation)
         filling.free.append(place)
     }
@@ -61,16 +67,27 @@ extension FlashTier {
     private func sweep(_ filling: inout Filling) {
         let count = (map.shardCount + geometry.regionCount - 1) / geometry.regionCount
         for _ in 0..<count {
-            let dead = filling.dead
-            map.purge(shard: filling.nextShard) { key, _, address in
-                slots.isCurrent(address) && !dead.contains(FlashMap.file(ofKey: key))
-            }
+            sweep(shard: filling.nextShard, filling.dead)
             filling.nextShard += 1
             if filling.nextShard == map.shardCount {
                 filling.nextShard = 0
                 files.bury(filling.dead)
                 filling.dead = files.dead
+                kept.withLock { $0.turn() }
             }
         }
+    }
+
+    /// Takes void addresses out, and notes the slots of files whose contents are kept.
+    private func sweep(shard: Int, _ dead: Set<UInt32>) {
+        let keeping = keptNumbers()
+        var stored: [Int] = []
+        map.purge(shard: shard) { key, _, address in
+            let file = FlashMap.file(ofKey: key)
+            guard slots.isCurrent(address), !dead.contains(file) else { return false }
+            if !address.isZero, keeping.contains(file) { stored.append(address.slot) }
+            return true
+        }
+        if !stored.isEmpty { kept.withLock { $0.note(stored) } }
     }
 }

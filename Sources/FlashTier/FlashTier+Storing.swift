@@ -24,19 +24,20 @@ extension FlashTier {
     /// block is being written.
     package func ticket(_ file: UInt64, block: UInt64) -> UInt64? { versions.sample(file, block) }
 
-    /// Offers the content of a block: 4,096 bytes with their fingerprint. `sample`: attributes of
-    /// the file, should it have no map yet. `isReused`: whether the block was used more than once.
-    /// Waits for the device.
+    /// Offers the content of a block: 4,096 bytes that do not change meanwhile. `sample`:
+    /// attributes of the file, should it have no map yet. `isReused`: whether the block was used
+    /// more than once. Waits for the device. A file whose map is not believed takes nothing.
     package func offer(
-        _ file: UInt64, block: UInt64, ticket: UInt64, _ fingerprint: Fingerprint,
-        _ bytes: UnsafeRawPointer, isReused: Bool, sample: FileSample
+        _ file: UInt64, block: UInt64, ticket: UInt64, _ bytes: UnsafeRawPointer, isReused: Bool,
+        sample: FileSample
     ) -> FlashOffer {
         guard phase == .on, block < FlashMap.blockLimit else { return .refused }
+        let isZero =
+            bytes.loadUnaligned(as: UInt64.self) == 0 && memcmp(bytes, bytes + 8, 4088) == 0
+        let fingerprint = isZero ? Fingerprint() : key.fingerprint(bytes)
+        let isReused = isReused || isKept(file)
         return filling.withLock { filling in
-            guard versions.sample(file, block) == ticket else { return .refused }
-            let isZero =
-                bytes.loadUnaligned(as: UInt64.self) == 0
-                && memcmp(bytes, bytes + 8, 4088) == 0
+            guard phase == .on, versions.sample(file, block) == ticket else { return .refused }
             var outcome = FlashOffer.shared
             var address = isZero ? FlashAddress.zero : find(fingerprint, bytes)
             if address == nil {
@@ -58,10 +59,11 @@ extension FlashTier {
         _ file: UInt64, _ block: UInt64, _ address: FlashAddress, _ ticket: UInt64,
         _ sample: FileSample, _ filling: inout Filling
     ) -> Bool {
-        guard let number = files.index(file) ?? files.add(file, sample) else { return false }
+        guard let number = files.number(file, sample) else { return false }
         guard
             map.set(number, block, address, { versions.sample(file, block) == ticket })
         else { return false }
+        if !address.isZero, isKept(file) { kept.withLock { $0.add([address.slot]) } }
         filling.entries.append((file, number, block, address))
         if filling.entries.count >= Limits.flashEntries { tellLog(&filling, all: false) }
         return true
@@ -71,13 +73,13 @@ extension FlashTier {
 
     /// The slot that has exactly these bytes.
     private func find(_ fingerprint: Fingerprint, _ bytes: UnsafeRawPointer) -> FlashAddress? {
-        for slot in index.candidates(fingerprint, slots) {
+        let candidates = index.candidates(fingerprint, slots)
+        if candidates.isEmpty { return nil }
+        let buffer = BlockBuffer(blocks: 1)
+        for slot in candidates {
             let word = slots[slot]
             let address = FlashAddress(slot: slot, generation: word.generation)
-            let buffer = BlockBuffer(blocks: 1)
-            guard word.isFilled, read(address, into: buffer.bytes) else { continue }
-            guard let stored = buffer.bytes.baseAddress else { continue }
-            if memcmp(stored, bytes, 4096) == 0 { return address }
+            if word.isFilled, holds(address, bytes, buffer) { return address }
         }
         return nil
     }
@@ -88,13 +90,12 @@ extension FlashTier {
         _ fingerprint: Fingerprint, _ isReused: Bool, _ filling: inout Filling
     ) -> FlashOffer {
         // As long as there is room that was never used, everything is welcome.
-        let isFirstFill = counters.filledSlots.load(ordering: .relaxed) < firstFill
         if !isFirstFill {
             guard isReused || filling.ghosts.sawBefore(fingerprint) else {
                 counters.passedOver.count()
                 return .passedOver
             }
-            guard filling.budget.allows(now: monotonicNanoseconds()) else {
+            guard budget.withLock({ $0.allows(now: monotonicNanoseconds()) }) else {
                 counters.throttled.count()
                 return .throttled
             }
@@ -102,9 +103,6 @@ extension FlashTier {
         guard !filling.free.isEmpty || nextRegion(&filling) else { return .refused }
         return .stored
     }
-
-    /// Slots that can be filled before any content has to go: all but one region's.
-    private var firstFill: Int { geometry.slotCount - 2 * geometry.slotsPerRegion }
 
     // MARK: - Regions
 
@@ -154,17 +152,32 @@ extension FlashTier {
                 sequence: filling.sequence, key: pageKey)
             try device.write(UnsafeRawBufferPointer(pages.bytes), at: offset)
             try device.flush()
-            let written = (filling.new.count + geometry.summaryBlocks) * 4096
-            counters.writtenBytes.count(UInt64(written))
-            if counters.filledSlots.load(ordering: .relaxed) >= firstFill {
-                filling.budget.spend(written)
-            }
+            counters.writtenBytes.count(
+                UInt64(filling.new.count + geometry.summaryBlocks) * 4096)
+            noteWritten()
             filling.new = []
         }
         openRegion.withLock { $0.region = -1 }
         filling.region = -1
         filling.free = []
         tellLog(&filling, all: true)
+    }
+
+    /// The budget is told what was written; while the device fills for the first time that costs
+    /// nothing.
+    func noteWritten() {
+        let now = monotonicNanoseconds()
+        budget.withLock { budget in
+            budget.note(
+                total: counters.writtenBytes.load(ordering: .relaxed), isFree: isFirstFill, now: now
+            )
+        }
+    }
+
+    /// Whether there is room that was never used.
+    private var isFirstFill: Bool {
+        counters.filledSlots.load(ordering: .relaxed)
+            < geometry.slotCount - 2 * geometry.slotsPerRegion
     }
 
     private func writeContents(_ places: [Int], region: Int) throws(Errno) {

@@ -16,26 +16,28 @@ extension FlashTier {
         if health.isHung(now) { return giveUp("it does not answer") }
         do throws(Errno) {
             filling.withLock { tellLog(&$0, all: false) }
-            let isFilling = log.withState { state in
+            let isFull = log.withState { state in
                 let room = state.current.capacity - state.checkpointPages
                 return state.current.pages > state.checkpointPages + room / 2
             }
-            if takeCheckpointNeed() || isFilling {
-                try checkpoint()
+            if takeCheckpointNeed() || isFull {
+                try checkpoint(keepingMarksSince: now &- Limits.flashMarkIdle)
             } else {
                 try clearMarks(idleSince: now &- Limits.flashMarkIdle)
                 try log.commit()
             }
+            noteWritten()
         } catch {
             giveUp("it fails: \(error)")
         }
     }
 
-    /// Makes everything durable and leaves the device as it is after a clean stop. No write may be
-    /// under way, and nothing of the tier may be used afterwards.
+    /// Makes everything durable and leaves the device as it is after a clean stop. Nothing is found
+    /// from now on; a write that begins later makes the maps on the device void. The caller tells
+    /// before what all marked files look like now.
     package func close() {
-        isClosed.store(true, ordering: .relaxed)
-        guard phase == .on else { return setPhase(.off) }
+        mustForget()
+        guard setClosed() == .on else { return }
         let failure = filling.withLock { filling -> Errno? in
             do throws(Errno) {
                 try writeRegion(&filling)
@@ -48,15 +50,17 @@ extension FlashTier {
             if let failure { throw failure }
             try checkpoint()
             try withHeader { $0.isInUse = false }
-            setPhase(.off)
         } catch {
-            giveUp("it fails: \(error)")
+            awaitForgotten()
+            Events.raise(.cache, .problem, "flash was not closed: \(error)")
         }
     }
 
     func withHeader(_ change: (inout FlashHeader) -> Void) throws(Errno) {
         try header.withLock { header throws(Errno) in
             change(&header)
+            counters.writtenBytes.count(2 * 4096)
+            header.written = writtenBefore + counters.writtenBytes.load(ordering: .relaxed)
             try header.write(to: device)
         }
     }
@@ -69,8 +73,7 @@ extension FlashTier {
         let (cleared, isRoom) = log.withState { state -> (Bool, Bool) in
             guard state.next == nil else { return (false, true) }
             let idle = state.marks.filter { mark, entry in
-                entry.writers == 0 && entry.lastWrite <= time
-                    && mark.range != WriteMark.everything
+                !isNeeded(mark, entry, idleSince: time) && mark.range != WriteMark.everything
             }
             var isRoom = true
             for mark in idle.keys {
@@ -83,9 +86,18 @@ extension FlashTier {
         if cleared { try log.commit() }
     }
 
+    /// Whether a range is being written, was so a moment ago, or its file is still to be believed.
+    private func isNeeded(
+        _ mark: WriteMark, _ entry: MapLog<Device>.Mark, idleSince time: UInt64
+    ) -> Bool {
+        entry.writers > 0 || entry.lastWrite > time || files.isToBeBelieved(mark.identity)
+    }
+
     private func clear(_ mark: WriteMark, _ state: inout MapLog<Device>.State) -> Bool {
         var isRoom = state.append(.clear(mark))
-        guard let number = files.index(mark.identity) else { return isRoom }
+        guard mark.range != WriteMark.nothing, let number = files.index(mark.identity) else {
+            return isRoom
+        }
         map.runs(number, range: mark.range) { key, mask, addresses in
             guard isRoom else { return }
             isRoom = state.append(record(key, mask, addresses))
@@ -105,13 +117,14 @@ extension FlashTier {
     // MARK: - Checkpoints
 
     /// Writes the whole map to the half that does not count, and makes it the one that does.
-    /// Throws ENOSPC when the map is too large for it, and what the device says.
-    func checkpoint() throws(Errno) {
+    /// Marks of ranges that were written since the given time stay. Throws ENOSPC when the map is
+    /// too large for it, and what the device says.
+    func checkpoint(keepingMarksSince time: UInt64 = .max) throws(Errno) {
         try checkpointing.withLock { _ throws(Errno) in
             let epoch = UInt64.random(in: 1...UInt64.max)
             let before = header.withLock { $0 }
             let half = 1 - before.half
-            begin(epoch, half: Int(half))
+            begin(epoch, half: Int(half), keepingMarksSince: time)
             var isRoom = true
             for (identity, entry) in files.takeAll() {
                 isRoom =
@@ -142,13 +155,13 @@ extension FlashTier {
 
     /// From now on marks go to both logs. Ranges that nobody writes need none any more: what the
     /// checkpoint says of them is what the map says.
-    private func begin(_ epoch: UInt64, half: Int) {
+    private func begin(_ epoch: UInt64, half: Int, keepingMarksSince time: UInt64) {
         log.withState { state in
             state.next = LogStream(
                 .log, epoch: epoch, offset: geometry.logOffset(half: half),
                 capacity: geometry.logBlocks)
             state.nextKnown = RangeFilter(slots: slots.count)
-            state.marks = state.marks.filter { $0.value.writers > 0 }
+            state.marks = state.marks.filter { isNeeded($0.key, $0.value, idleSince: time) }
             for mark in state.marks.keys { _ = state.next?.append(.mark(mark)) }
             state.appended += 1
         }

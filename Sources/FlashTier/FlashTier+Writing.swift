@@ -5,17 +5,28 @@ import Syscalls
 package struct FlashWrite: Sendable {
     let file: UInt64
     let blocks: Range<UInt64>
-    fileprivate let first: UInt32
-    fileprivate let last: UInt32
-    /// For which of the ranges, from the first on, it counts as a writer of their marks.
+    /// The marks that it counts as a writer of, a bit for each of `ranges`.
     fileprivate var counted: UInt32 = 0
+
+    /// Most ranges that one write marks one by one; beyond, it marks the file.
+    private static let mostRanges: UInt64 = 16
+
+    fileprivate init(_ file: UInt64, _ blocks: Range<UInt64>) {
+        self.file = file
+        self.blocks = blocks
+    }
+
+    /// The ranges that it marks: the last one tells that the file is being written at all.
+    fileprivate var ranges: [UInt32] {
+        let first = blocks.lowerBound / FlashMap.rangeBlocks
+        let last = (max(blocks.upperBound, blocks.lowerBound + 1) - 1) / FlashMap.rangeBlocks
+        if last - first >= Self.mostRanges { return [WriteMark.everything] }
+        return (first...last).map { UInt32($0) } + [WriteMark.nothing]
+    }
 }
 
 /// Forgetting what is written, and making sure that it stays forgotten.
 extension FlashTier {
-    /// Most ranges that one write marks one by one; beyond, it marks the file.
-    private static var mostRanges: UInt64 { 16 }
-
     /// A write of blocks begins (`count` may reach beyond everything): before it returns they are
     /// not found any more, and will not be after a power cut. Waits for the device the first time
     /// that a range of 1 MiB is written. Every write is ended by `endWrite`.
@@ -23,14 +34,9 @@ extension FlashTier {
         let end = firstBlock.addingReportingOverflow(count)
         let upper = end.overflow ? FlashMap.blockLimit : min(end.partialValue, FlashMap.blockLimit)
         let blocks = min(firstBlock, upper)..<upper
-        let first = blocks.lowerBound / FlashMap.rangeBlocks
-        let last = (max(upper, blocks.lowerBound + 1) - 1) / FlashMap.rangeBlocks
-        let isMany = last - first >= Self.mostRanges
-        var write = FlashWrite(
-            file: file, blocks: blocks, first: isMany ? WriteMark.everything : UInt32(first),
-            last: isMany ? WriteMark.everything : UInt32(last))
+        var write = FlashWrite(file, blocks)
         versions.begin(file, blocks)
-        guard phase != .off else {
+        guard !isAway else {
             awaitForgotten()
             return write
         }
@@ -43,8 +49,7 @@ extension FlashTier {
     package func endWrite(_ write: FlashWrite) {
         let now = monotonicNanoseconds()
         log.withState { state in
-            for range in write.first...write.last
-            where write.counted & 1 << (range - write.first) != 0 {
+            for (bit, range) in write.ranges.enumerated() where write.counted & 1 << bit != 0 {
                 let mark = WriteMark(identity: write.file, range: range)
                 state.marks[mark]?.writers -= 1
                 state.marks[mark]?.lastWrite = now
@@ -58,7 +63,7 @@ extension FlashTier {
         let (ticket, isRoom) = log.withState { state -> (UInt64, Bool) in
             var ticket: UInt64 = 0
             var isRoom = true
-            for range in write.first...write.last {
+            for (bit, range) in write.ranges.enumerated() {
                 let mark = WriteMark(identity: write.file, range: range)
                 if let entry = state.marks[mark] {
                     ticket = max(ticket, entry.ticket)
@@ -70,7 +75,7 @@ extension FlashTier {
                     continue
                 }
                 state.marks[mark]?.writers += 1
-                write.counted |= 1 << (range - write.first)
+                write.counted |= 1 << bit
             }
             return (ticket, isRoom)
         }
@@ -85,11 +90,9 @@ extension FlashTier {
     /// Nothing of a file is found any more: it was removed, or changed behind the mount. What is
     /// offered of it afterwards counts as of a new file.
     package func dropFile(_ file: UInt64) {
-        let write = FlashWrite(
-            file: file, blocks: 0..<FlashMap.blockLimit, first: WriteMark.everything,
-            last: WriteMark.everything)
-        versions.begin(file, write.blocks)
-        defer { versions.end(file, write.blocks) }
+        let all = 0..<FlashMap.blockLimit
+        versions.begin(file, all)
+        defer { versions.end(file, all) }
         log.withState { state in
             if phase == .loading {
                 let mark = WriteMark(identity: file, range: WriteMark.everything)
@@ -99,25 +102,5 @@ extension FlashTier {
                 _ = state.append(.drop(index: index))
             }
         }
-    }
-
-    /// Attributes of a file as the datastore gave them while nothing of it was being written; kept
-    /// with its map. Does nothing for a file without a map.
-    package func sample(_ file: UInt64, _ sample: FileSample) {
-        guard let before = files.sample(file), before != sample,
-            files.add(file, sample) != nil
-        else { return }
-        log.withState { state in
-            if let entry = files.takeIfChanged(file) {
-                _ = state.append(
-                    .file(index: entry.index, identity: file, sample: entry.sample))
-            }
-        }
-    }
-
-    /// What was sampled when the map of a file was stored; the mount drops a file that looks
-    /// different now, unless its own writes explain it. Nil for a file without a map, and while loading.
-    package func storedSample(_ file: UInt64) -> FileSample? {
-        phase == .loading ? nil : files.sample(file)
     }
 }

@@ -8,20 +8,9 @@ import Syscalls
 /// have it, and a map of which block has which (docs/on-disk-format.md).
 ///
 /// Locks, outermost first: filling, log, map shard; the index's and the open region's are
-/// innermost.
+/// innermost, and so are those of the budget and of what is kept.
 /// Device input and output happens under the lock of the filling only, which readers do not take.
 package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
-    /// What the tier does at the moment.
-    package enum Phase: UInt8, Sendable {
-        /// It reads the index: nothing is found, nothing is stored.
-        case loading
-        /// It serves and is about to store where it is, before it takes anything new.
-        case settling
-        case on
-        /// The device is not used: it failed, or it was closed.
-        case off
-    }
-
     let device: Device
     /// Where everything is on the device.
     package let geometry: FlashGeometry
@@ -36,6 +25,8 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     let counters = FlashCounters()
     let header: Mutex<FlashHeader>
     let filling: Mutex<Filling>
+    let budget: Mutex<WriteBudget>
+    let kept: Mutex<KeptContents>
     /// The open region, for readers.
     let openRegion: Mutex<OpenRegion>
     private let arena: Arena
@@ -53,8 +44,9 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     private let givingUp = Mutex(())
     /// Whether a device that is off has been forgotten for good.
     private let isForgotten = Atomic<Bool>(true)
-    let isClosed = Atomic<Bool>(false)
     let health = FlashHealth()
+    /// Bytes that were written to the device since it was formatted, before this opening.
+    let writtenBefore: UInt64
 
     /// Contents of the open region that are not on the device yet.
     struct OpenRegion {
@@ -104,6 +96,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         wasInUse = header.isInUse
         header.owner = settings.owner
         header.isInUse = true
+        writtenBefore = header.written
         if !believesMaps {
             // Nothing in the log has this epoch.
             header.epoch = .random(in: 1...UInt64.max)
@@ -129,24 +122,25 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         self.arena = arena
         files = FileTable(limit: Limits.flashFiles)
         log = MapLog(
-            device, key: pageKey,
+            device, key: pageKey, counters,
             current: LogStream(
                 .early, epoch: header.epoch, offset: geometry.earlyOffset,
                 capacity: geometry.earlyBlocks,
                 pages: try Self.earlyPages(device, header, geometry, pageKey)),
             slots: count)
-        let budget = WriteBudget(
-            size: header.blocks * 4096, writesPerDay: settings.writesPerDay,
-            now: monotonicNanoseconds())
-        filling = Mutex(
-            Filling(slotsPerRegion: geometry.slotsPerRegion, budget: budget, ghosts: ghosts))
+        budget = Mutex(
+            WriteBudget(
+                size: header.blocks * 4096, writesPerDay: settings.writesPerDay,
+                now: monotonicNanoseconds()))
+        kept = Mutex(KeptContents(slots: count))
+        filling = Mutex(Filling(slotsPerRegion: geometry.slotsPerRegion, ghosts: ghosts))
         openRegion = Mutex(
             OpenRegion(
                 buffer: BlockBuffer(blocks: geometry.regionBlocks),
                 isHere: Array(repeating: false, count: geometry.slotsPerRegion)))
         remember = settings.remember
         self.header = Mutex(header)
-        phaseWord = Atomic(Phase.loading.rawValue)
+        phaseWord = Atomic(FlashPhase.loading.rawValue)
     }
 
     deinit {
@@ -165,9 +159,29 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     }
 
     /// What it does at the moment.
-    package var phase: Phase { Phase(rawValue: phaseWord.load(ordering: .acquiring)) ?? .off }
+    package var phase: FlashPhase {
+        FlashPhase(rawValue: phaseWord.load(ordering: .acquiring)) ?? .off
+    }
 
-    func setPhase(_ phase: Phase) { phaseWord.store(phase.rawValue, ordering: .releasing) }
+    /// Whether blocks are found.
+    var isServing: Bool { phase == .on || phase == .settling }
+
+    /// Whether the device is given up or closed.
+    var isAway: Bool { phase == .off || phase == .closed }
+
+    /// Goes from one phase to another one; answers false when it is in a third one already.
+    func change(from old: FlashPhase, to new: FlashPhase) -> Bool {
+        phaseWord.compareExchange(
+            expected: old.rawValue, desired: new.rawValue, ordering: .sequentiallyConsistent
+        ).exchanged
+    }
+
+    /// Closes it; answers what it did before.
+    func setClosed() -> FlashPhase {
+        let before = phaseWord.exchange(
+            FlashPhase.closed.rawValue, ordering: .sequentiallyConsistent)
+        return FlashPhase(rawValue: before) ?? .off
+    }
 
     /// The next upkeep makes a checkpoint.
     func needCheckpoint() { checkpointIsDue.store(true, ordering: .relaxed) }
@@ -181,37 +195,79 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     /// again when it has changed.
     package var instance: UInt64 { header.withLock { $0.instance } }
 
-    /// What fingerprints are made with: the RAM tier must use the same.
-    package var fingerprintKey: [UInt8] { header.withLock { $0.key } }
-
-    /// What it did and holds.
+    /// What it did and holds. Waits for no device.
     package var statistics: FlashStatistics {
         var result = counters.snapshot()
-        result.indexBytes = UInt64(arenaBytes + map.bytes)
+        result.phase = phase
+        result.loaded = loadProgress
         result.slots = UInt64(geometry.slotCount)
         result.files = UInt64(files.count)
+        result.mappedBlocks = UInt64(map.entries)
+        let keptBytes = kept.withLock { kept in
+            (result.keptSlots, result.keptTooMany) = (UInt64(kept.count), UInt64(kept.tooMany))
+            return kept.bytes
+        }
+        result.indexBytes = UInt64(arenaBytes + map.bytes + keptBytes)
+        result.totalWrittenBytes = writtenBefore + result.writtenBytes
+        budget.withLock { budget in
+            let now = monotonicNanoseconds()
+            result.budgetBytes = budget.left(now: now)
+            result.writesPerDay = budget.writesPerDay(now: now)
+        }
         return result
+    }
+
+    /// How much of the index is read, from 0 to 1.
+    private var loadProgress: Double {
+        guard phase == .loading else { return 1 }
+        let done = counters.loadedRegions.load(ordering: .relaxed)
+        // The map's log is as long as some regions, and is read behind them.
+        return Double(done) / Double(geometry.regionCount + geometry.regionCount / 16 + 1)
     }
 
     // MARK: - Giving the device up
 
-    /// Returns once no map on a device that is off will be believed.
+    /// Returns once no map on a device that is off or closed will be believed.
     func awaitForgotten() {
-        if !isForgotten.load(ordering: .sequentiallyConsistent) { givingUp.withLock { _ in } }
+        if isForgotten.load(ordering: .sequentiallyConsistent) { return }
+        givingUp.withLock { _ in forget() }
     }
+
+    private func forget() {
+        guard !isForgotten.load(ordering: .sequentiallyConsistent) else { return }
+        remember(nil)
+        isForgotten.store(true, ordering: .sequentiallyConsistent)
+    }
+
+    /// What is written without the device from now on makes its maps wrong.
+    func mustForget() { isForgotten.store(false, ordering: .sequentiallyConsistent) }
 
     /// The device cannot be relied on: from now on nothing is found and nothing stored. Returns
     /// when it is durable that its maps are not to be believed.
     func giveUp(_ reason: String) {
         givingUp.withLock { _ in
-            guard phase != .off else { return }
-            isForgotten.store(false, ordering: .sequentiallyConsistent)
-            setPhase(.off)
-            remember(nil)
-            isForgotten.store(true, ordering: .sequentiallyConsistent)
+            var before = phase
+            guard !isAway else { return }
+            mustForget()
+            while !change(from: before, to: .off) {
+                before = phase
+                if isAway { return }
+            }
+            forget()
             files.removeAll()
             map.removeAll()
             Events.raise(.cache, .problem, "flash is not used: \(reason)")
+        }
+    }
+
+    /// The device is as good as new: it is used again, and what is stored on it from now on is to
+    /// be believed.
+    func useAgain() {
+        givingUp.withLock { _ in
+            guard phase == .off else { return }
+            remember(instance)
+            guard change(from: .off, to: .on) else { return }
+            Events.raise(.cache, .recovered, "flash is used again")
         }
     }
 }

@@ -113,10 +113,13 @@ extension LogRecord.Place {
     }
 }
 
-/// A range of 1 MiB of a file that is being written, or all of the file.
+/// A range of 1 MiB of a file that is being written, or all of the file, or some of it that nothing
+/// is known of.
 struct WriteMark: Hashable {
     /// The range that stands for all of a file.
     static let everything = UInt32.max
+    /// The range without blocks: the file is being written, so its attributes change.
+    static let nothing = UInt32.max - 1
 
     var identity: UInt64
     var range: UInt32
@@ -138,6 +141,7 @@ struct WriteMark: Hashable {
     /// Its blocks.
     var blocks: Range<UInt64> {
         if range == Self.everything { return 0..<FlashMap.blockLimit }
+        if range == Self.nothing { return 0..<0 }
         let first = UInt64(range) * FlashMap.rangeBlocks
         return first..<first + FlashMap.rangeBlocks
     }

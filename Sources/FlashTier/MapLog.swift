@@ -31,6 +31,7 @@ final class MapLog<Device: FlashDevice>: Sendable {
 
     private let device: Device
     private let key: PageKey
+    private let counters: FlashCounters
     private let state: Mutex<State>
     /// Held while pages are written.
     private let progress = Mutex(Progress())
@@ -42,9 +43,12 @@ final class MapLog<Device: FlashDevice>: Sendable {
         var failure: Errno?
     }
 
-    init(_ device: Device, key: PageKey, current: LogStream, slots: Int) {
+    init(
+        _ device: Device, key: PageKey, _ counters: FlashCounters, current: LogStream, slots: Int
+    ) {
         self.device = device
         self.key = key
+        self.counters = counters
         state = Mutex(State(current: current, known: RangeFilter(slots: slots)))
     }
 
@@ -127,6 +131,7 @@ final class MapLog<Device: FlashDevice>: Sendable {
                     progress.failure = error
                     throw error
                 }
+                counters.writtenBytes.count(4096)
             }
         }
     }
@@ -158,7 +163,9 @@ struct RangeFilter {
 extension MapLog.State {
     /// Whether the log may have blocks of a range: then a write of it must be marked first.
     func mayKnow(_ mark: WriteMark) -> Bool {
-        known.contains(mark) || nextKnown?.contains(mark) ?? false
+        var mark = mark
+        if mark.range == WriteMark.nothing { mark.range = WriteMark.everything }
+        return known.contains(mark) || nextKnown?.contains(mark) ?? false
     }
 
     /// The log is told of a block of this range, or was when it was read.

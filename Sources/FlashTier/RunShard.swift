@@ -9,6 +9,8 @@ struct RunShard {
     private var addressRoom: UInt32 = 0
     private(set) var runCount = 0
     private(set) var addressCount = 0
+    /// Blocks of zeros among them.
+    private var zeroCount = 0
 
     static let runBlocks: UInt64 = 16
 
@@ -18,6 +20,9 @@ struct RunShard {
         free(base)
         self = RunShard()
     }
+
+    /// Addresses that name a slot.
+    var storedCount: Int { addressCount - zeroCount }
 
     /// Bytes of memory.
     var bytes: Int { Self.bytes(Int(runRoom), Int(addressRoom)) }
@@ -69,6 +74,24 @@ struct RunShard {
             rawValue: addresses[start(of: run) + rank(masks[run], below: bit)])
     }
 
+    /// The addresses of blocks of a run from `bit` on, up to the first that is not known or the
+    /// end of the room; answers how many.
+    func find(
+        _ key: UInt64, from bit: UInt64, into room: UnsafeMutableBufferPointer<FlashAddress>
+    ) -> Int {
+        guard runCount > 0 else { return 0 }
+        let run = place(of: key)
+        guard run < runCount, keys[run] == key else { return 0 }
+        let known = (~(masks[run] >> bit)).trailingZeroBitCount
+        let count = min(known, Int(Self.runBlocks - bit), room.count)
+        guard count > 0 else { return 0 }
+        let first = start(of: run) + rank(masks[run], below: bit)
+        for index in 0..<count {
+            room[index] = FlashAddress(rawValue: addresses[first + index])
+        }
+        return count
+    }
+
     /// The known blocks of a run.
     func mask(_ key: UInt64) -> UInt16 {
         guard runCount > 0 else { return 0 }
@@ -96,8 +119,11 @@ struct RunShard {
             memmove(addresses + index + 1, addresses + index, (addressCount - index) * 4)
             masks[run] |= 1 << bit
             addressCount += 1
+        } else if addresses[index] == FlashAddress.zero.rawValue {
+            zeroCount -= 1
         }
         addresses[index] = address.rawValue
+        if address.isZero { zeroCount += 1 }
         return true
     }
 
@@ -112,6 +138,8 @@ struct RunShard {
             if bits & 1 << bit == 0 {
                 addresses[to] = addresses[from]
                 to += 1
+            } else if addresses[from] == FlashAddress.zero.rawValue {
+                zeroCount -= 1
             }
             from += 1
         }
@@ -135,7 +163,10 @@ struct RunShard {
             for bit in 0..<RunShard.runBlocks where masks[run] & 1 << bit != 0 {
                 let address = FlashAddress(rawValue: addresses[from])
                 from += 1
-                guard isWanted(keys[run] * RunShard.runBlocks + bit, address) else { continue }
+                guard isWanted(keys[run] * RunShard.runBlocks + bit, address) else {
+                    if address.isZero { zeroCount -= 1 }
+                    continue
+                }
                 addresses[to] = address.rawValue
                 to += 1
                 kept |= 1 << bit

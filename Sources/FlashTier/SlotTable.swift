@@ -54,11 +54,12 @@ package struct FlashAddress: BitwiseCopyable, Equatable, Sendable {
     }
 
     /// A block of zeros, which takes no slot.
-    static let zero = FlashAddress(rawValue: .max)
+    package static let zero = FlashAddress(rawValue: .max)
 
     /// Whether the block is all zero and need not be read.
     package var isZero: Bool { rawValue == .max }
-    var slot: Int { Int(rawValue >> 2) }
+    /// The slot with the content; no such slot for a block of zeros.
+    package var slot: Int { Int(rawValue >> 2) }
     var generation: UInt8 { UInt8(truncatingIfNeeded: rawValue) & SlotWord.generationMask }
 }
 
@@ -93,5 +94,34 @@ struct SlotTable: @unchecked Sendable {
         guard word.isFilled, !word.isUsed else { return }
         _ = words[slot].compareExchange(
             expected: word.rawValue, desired: word.used.rawValue, ordering: .relaxed)
+    }
+
+    /// The content stays, and must be used again to stay next time. Answers false when there is
+    /// none any more.
+    func markUnused(_ slot: Int) -> Bool {
+        while true {
+            let word = self[slot]
+            guard word.isFilled else { return false }
+            let isDone = words[slot].compareExchange(
+                expected: word.rawValue, desired: word.unused.rawValue, ordering: .relaxed
+            ).exchanged
+            if isDone { return true }
+        }
+    }
+
+    /// The content makes room, if it is of this generation; the slot is of the next one. Answers
+    /// whether it was there: however many threads say so, a generation ends once.
+    func empty(_ slot: Int, of generation: UInt8?) -> Bool {
+        while true {
+            let word = self[slot]
+            guard word.isFilled, word.generation == generation ?? word.generation else {
+                return false
+            }
+            let empty = SlotWord(emptyOf: word.generation &+ 1)
+            let isDone = words[slot].compareExchange(
+                expected: word.rawValue, desired: empty.rawValue, ordering: .sequentiallyConsistent
+            ).exchanged
+            if isDone { return true }
+        }
     }
 }

@@ -252,6 +252,12 @@ package enum Limits {
     /// too: measured likewise.
     package static let flashMappedBytes: UInt64 = 6
 
+    /// Smallest flash device, in bytes: below it, logs and headers leave no room for regions.
+    package static let minimumFlash: UInt64 = 32 << 20
+
+    /// Most that `flash_dwpd=` takes: no drive writes faster.
+    package static let flashWritesPerDay: UInt64 = 10_000
+
     /// Most bytes of a flash device that are used: the index names a slot with 30 bits.
     package static let flashSize: UInt64 = 4 << 40
 
@@ -272,6 +278,18 @@ package enum Limits {
     /// Nanoseconds after the last write to a range of 1 MiB when its mark in the log is cleared:
     /// shorter would write more log, longer would forget more in a crash.
     package static let flashMarkIdle: UInt64 = 5_000_000_000
+
+    /// Nanoseconds that the times of a file may be behind those that its map was last stored with,
+    /// if it was being written when the mount died: it is sampled each second, which takes up to
+    /// another one to be durable, and a third is for a datastore that answers late.
+    package static let flashSampleSlack: Int64 = 3_000_000_000
+
+    /// Contents of files that are pinned take at most one in so many slots of flash: the other half
+    /// must do for everything else.
+    package static let flashKeptDivisor = 2
+
+    /// Files whose contents stay in flash; each walk through the block map looks for them.
+    package static let flashKeptFiles = 1 << 16
 
     /// Nanoseconds of a read of flash, on average, above which the datastore is as quick.
     package static let flashSlow: UInt64 = 50_000_000

@@ -61,10 +61,7 @@ package enum MountFlags {
     /// Words that are understood and cannot be granted.
     static let refused: [String: (why: String, hint: String)] = {
         var all: [String: (why: String, hint: String)] = [:]
-        for key in [
-            "flash", "flash_dwpd", "log", "destage_delay", "destage_order", "dirty_max",
-            "discard_log",
-        ] {
+        for key in ["log", "destage_delay", "destage_order", "dirty_max", "discard_log"] {
             all[key] = ("is not available in this version", "leave it out")
         }
         for key in ["user", "users", "owner", "group"] {

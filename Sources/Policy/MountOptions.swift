@@ -42,16 +42,3 @@ package struct MountOptions: Sendable, Equatable {
     /// The control socket of the mount.
     package var controlSocket: String { "/run/forebay/\(name).sock" }
 }
-
-/// `flash=PATH[:SIZE]`.
-package struct FlashOption: Sendable, Equatable {
-    /// A block device or a file, absolute.
-    package var path: String
-    /// Bytes of a file that is made when it is not there; nil: it has to be there.
-    package var size: UInt64?
-
-    package init(path: String, size: UInt64? = nil) {
-        self.path = path
-        self.size = size
-    }
-}

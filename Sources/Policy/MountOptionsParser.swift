@@ -96,7 +96,8 @@ package struct MountOptionsParser {
     /// The options that take a value, with an example of it.
     private static let known = [
         "name": "NAME", "state": "/var/lib/forebay/NAME", "ram": "8G", "write": "through",
-        "attr_timeout": "10", "backend_timeout": "60",
+        "attr_timeout": "10", "backend_timeout": "60", "flash": "/dev/nvme0n1",
+        "flash_dwpd": "3",
     ]
 
     private mutating func set(_ key: String, _ value: String) throws(Refusal) {
@@ -116,11 +117,15 @@ package struct MountOptionsParser {
             }
             result.state = try Self.path(value, "state folder")
         case "ram": try setRAM(value)
+        case "flash": result.flash = try FlashOption.parse(value)
+        case "flash_dwpd":
+            result.flashWritesPerDay = try Self.number(
+                key, value, within: 0...Double(Limits.flashWritesPerDay), "drive writes per day")
         case "write": try setWritePolicy(value)
         case "attr_timeout":
-            result.attributeTimeout = try Self.seconds(key, value, within: 0...86400)
+            result.attributeTimeout = try Self.number(key, value, within: 0...86400, "seconds")
         default:
-            result.backendTimeout = try Self.seconds(key, value, within: 1...86400)
+            result.backendTimeout = try Self.number(key, value, within: 1...86400, "seconds")
         }
     }
 
@@ -154,9 +159,9 @@ package struct MountOptionsParser {
             "option 'write=\(value)'", "is not a write policy", hint: "use write=through")
     }
 
-    /// A decimal number of seconds, at most three digits after the point.
-    private static func seconds(
-        _ key: String, _ value: String, within range: ClosedRange<Double>
+    /// A decimal number of something, at most three digits after the point.
+    private static func number(
+        _ key: String, _ value: String, within range: ClosedRange<Double>, _ unit: String
     ) throws(Refusal) -> Double {
         let parts = value.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         let isPlain =
@@ -164,10 +169,10 @@ package struct MountOptionsParser {
             && parts.allSatisfy { part in
                 (1...9).contains(part.count)
                     && part.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-            }
+            } && (parts.count < 2 || parts[1].count <= 3)
         guard isPlain, let number = Double(value), range.contains(number) else {
             throw .usage(
-                "option '\(key)=\(value)'", "is not a number of seconds",
+                "option '\(key)=\(value)'", "is not a number of \(unit)",
                 hint: "use \(Int(range.lowerBound)) to \(Int(range.upperBound))")
         }
         return number
@@ -203,6 +208,8 @@ extension MountOptions {
             "write=through", "attr_timeout=\(attributeTimeout)",
             "backend_timeout=\(backendTimeout)",
         ]
+        if let flash { parts += ["flash=\(flash.text)"] }
+        parts += ["flash_dwpd=\(flashWritesPerDay)"]
         parts += MountFlags.names(of: mountFlags)
         return parts.joined(separator: ",")
     }

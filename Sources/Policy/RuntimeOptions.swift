@@ -1,8 +1,10 @@
-/// What `forebay set` changes while a mount serves: `ram`, `write` and the timeouts. The changes
-/// are text for `-o`, kept apart from what the mount was given, and win over it.
+/// What `forebay set` changes while a mount serves: the tiers, `write` and the timeouts. The
+/// changes are text for `-o`, kept apart from what the mount was given, and win over it.
 package enum RuntimeOptions {
     /// The options that can be changed.
-    package static let keys = ["ram", "write", "attr_timeout", "backend_timeout"]
+    package static let keys = [
+        "ram", "flash", "flash_dwpd", "write", "attr_timeout", "backend_timeout",
+    ]
 
     /// A mount's options with changes applied, each `KEY=VALUE`; nothing is changed by half.
     /// Throws a refusal with exit status 2.

@@ -1,6 +1,5 @@
 import FlashTier
 import Glibc
-import ReadCache
 import Syscalls
 import TestSupport
 import Testing
@@ -43,15 +42,13 @@ import Testing
     }
 
     private func fill(_ tier: FlashTier<FileDevice>) throws {
-        let key = try FingerprintKey(tier.fingerprintKey)
         for (number, content) in Self.contents.enumerated() {
             let block = UInt64(number)
             let ticket = try #require(tier.ticket(7, block: block))
             let outcome = content.withUnsafeBytes { bytes in
                 bytes.baseAddress.map {
                     tier.offer(
-                        7, block: block, ticket: ticket, key.fingerprint($0), $0, isReused: false,
-                        sample: Self.sample)
+                        7, block: block, ticket: ticket, $0, isReused: false, sample: Self.sample)
                 }
             }
             guard case .stored? = outcome else {
@@ -66,9 +63,7 @@ import Testing
         let memory = BlockBuffer(blocks: 1)
         var count = 0
         for (number, content) in Self.contents.enumerated() {
-            guard let address = tier.lookup(7, block: UInt64(number)),
-                tier.read(address, into: memory.bytes)
-            else { continue }
+            guard tier.read(7, block: UInt64(number), into: memory) else { continue }
             #expect(content == Array(memory.bytes), "block \(number)")
             count += 1
         }
@@ -112,6 +107,8 @@ import Testing
         #expect(damaged.damagedContents == 1)
 
         let tier = try open(instance)
+        #expect(tier.lookup(7, block: 700) == nil)
+        #expect(tier.mayBelieve(7, Self.sample) == true)
         #expect(tier.lookup(7, block: 700) != nil)
         #expect(found(tier) == Self.contents.count - 1)
         #expect(tier.statistics.damaged == 1)

@@ -1,6 +1,5 @@
 import FlashTier
 import Glibc
-import ReadCache
 import Synchronization
 import Syscalls
 import TestSupport
@@ -24,10 +23,9 @@ final class FlashHarness {
 
     let device: SimulatedDevice
     private(set) var tier: FlashTier<SimulatedDevice>
-    private var key: FingerprintKey
     private let memory = BlockBuffer(blocks: 1)
     var generator: SplitMix64
-    /// The datastore: which content a block has; and how often each file was changed.
+    /// The datastore: which content a block has; and when each file was changed, in milliseconds.
     private(set) var truth: [Place: Int] = [:]
     private(set) var changes: [UInt64: UInt64] = [:]
     /// What the mount remembers of the device.
@@ -63,7 +61,7 @@ final class FlashHarness {
         truth = surroundings.truth
         changes = surroundings.changes
         remembered.instance.withLock { $0 = surroundings.instance }
-        (tier, key) = try Self.open(device, remembered)
+        tier = try Self.open(device, remembered)
     }
 
     init(_ device: SimulatedDevice, seed: UInt64) throws {
@@ -76,12 +74,12 @@ final class FlashHarness {
                     Int.random(in: 0..<Self.contents.count, using: &generator)
             }
         }
-        (tier, key) = try Self.open(device, remembered)
+        tier = try Self.open(device, remembered)
     }
 
     private static func open(
         _ device: SimulatedDevice, _ remembered: Remembered
-    ) throws -> (FlashTier<SimulatedDevice>, FingerprintKey) {
+    ) throws -> FlashTier<SimulatedDevice> {
         let last = remembered.instance.withLock { $0 }
         let tier = try FlashTier(
             device,
@@ -91,25 +89,43 @@ final class FlashHarness {
                 remembered.instance.withLock { $0 = instance }
             })
         remembered.instance.withLock { $0 = tier.instance }
-        return (tier, try FingerprintKey(tier.fingerprintKey))
+        return tier
     }
 
     /// Opens the device again, as the next server does. Runs `meanwhile` before the load.
     func reopen(meanwhile: (FlashHarness) -> Void = { _ in }) throws {
-        (tier, key) = try Self.open(device, remembered)
+        tier = try Self.open(device, remembered)
         onChange?(surroundings)
+        compareSamples()
         meanwhile(self)
-        try tier.load()
+        try load()
     }
 
-    func load() throws { try tier.load() }
+    /// Loads the tier, and tells it of all files what they look like now.
+    func load() throws {
+        try tier.load()
+        compareSamples()
+    }
+
+    /// Closes the tier as a mount does.
+    func close() {
+        sampleWritten()
+        tier.close()
+    }
 
     func forgetInstance() { remembered.instance.withLock { $0 = nil } }
 
     func sample(_ file: UInt64) -> FileSample {
-        FileSample(
-            size: 1, modifiedSeconds: Int64(changes[file] ?? 0), modifiedNanoseconds: 0,
-            changedSeconds: 0, changedNanoseconds: 0)
+        let time = changes[file] ?? 0
+        let (seconds, part) = (Int64(time / 1000), UInt32(time % 1000) * 1_000_000)
+        return FileSample(
+            size: 1, modifiedSeconds: seconds, modifiedNanoseconds: part, changedSeconds: seconds,
+            changedNanoseconds: part)
+    }
+
+    /// Tells the tier what files look like that were written, as a mount does each second.
+    func sampleWritten() {
+        for file in tier.markedFiles() { tier.sample(file, sample(file)) }
     }
 
     // MARK: - What a mount does
@@ -122,9 +138,7 @@ final class FlashHarness {
 
     /// Looks a block up and compares it with the datastore; true when the tier has it.
     func check(_ place: Place) -> Bool {
-        guard let address = tier.lookup(place.file, block: place.block),
-            tier.read(address, into: memory.bytes)
-        else {
+        guard tier.read(place.file, block: place.block, into: memory) else {
             misses += 1
             return false
         }
@@ -149,9 +163,8 @@ final class FlashHarness {
         else { return }
         Self.contents[number].withUnsafeBytes { bytes in
             _ = tier.offer(
-                place.file, block: place.block, ticket: ticket,
-                key.fingerprint(bytes.baseAddress!), bytes.baseAddress!, isReused: isReused,
-                sample: sample(place.file))
+                place.file, block: place.block, ticket: ticket, bytes.baseAddress!,
+                isReused: isReused, sample: sample(place.file))
         }
     }
 
@@ -167,9 +180,9 @@ final class FlashHarness {
     }
 
     /// Changes the datastore alone.
-    func change(_ place: Place, _ count: UInt64) {
+    func change(_ place: Place, _ count: UInt64, after time: UInt64 = 1) {
         defer { onChange?(surroundings) }
-        changes[place.file, default: 0] += 1
+        changes[place.file, default: 0] += time
         for block in place.block..<place.block + count {
             let place = Place(file: place.file, block: block)
             guard truth[place] != nil else { continue }
@@ -181,16 +194,14 @@ final class FlashHarness {
     /// Another host changes a file while the mount is down.
     func foreignChange() -> UInt64 {
         let place = anyPlace()
-        change(place, 10)
+        change(place, 10, after: 10_000)
         return place.file
     }
 
     /// Drops what does not match its sample, as a mount does after a restart.
     func compareSamples() {
         for file in 1...Self.fileCount {
-            if let stored = tier.storedSample(file), stored != sample(file) {
-                tier.dropFile(file)
-            }
+            if tier.mayBelieve(file, sample(file)) == false { tier.dropFile(file) }
         }
     }
 
@@ -204,8 +215,12 @@ final class FlashHarness {
         case 90..<94:
             let file = UInt64.random(in: 1...Self.fileCount, using: &generator)
             tier.sample(file, sample(file))
-        case 94..<97: tier.upkeep()
-        default: tier.clearMarksNow()
+        case 94..<97:
+            sampleWritten()
+            tier.upkeep()
+        default:
+            sampleWritten()
+            tier.clearMarksNow()
         }
     }
 

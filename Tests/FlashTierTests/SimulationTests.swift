@@ -25,7 +25,7 @@ import Testing
         #expect(harness.wrong == [])
         #expect(harness.hits > 50)
         let found = harness.checkAll()
-        harness.tier.close()
+        harness.close()
         try harness.reopen()
         #expect(harness.checkAll() == found)
         #expect(found > 20)
@@ -81,7 +81,7 @@ import Testing
         try harness.load()
         for round in 0..<3 {
             for _ in 0..<120 { harness.step() }
-            if round == 1 { harness.tier.close() }
+            if round == 1 { harness.close() }
             try harness.reopen { harness in
                 for _ in 0..<5 { harness.step() }
             }

@@ -61,7 +61,8 @@ extension OnMounts {
         }
 
         @Test(arguments: [
-            "bogus", "ram=junk", "ram=1K", "ram=99999T", "write=back", "flash=/dev/x", "log=/x:1G",
+            "bogus", "ram=junk", "ram=1K", "ram=99999T", "write=back", "flash=x", "flash=/x:1K",
+            "flash_dwpd=x", "log=/x:1G",
             "name=a/b", "state=relative", "attr_timeout=-1", "backend_timeout=0",
         ])
         func wrongOptions(option: String) throws {

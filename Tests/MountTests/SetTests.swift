@@ -120,7 +120,7 @@ extension OnMounts {
             try withForebay { mount, _ in
                 let before = try options(mount)
                 let cases: [([String], String)] = [
-                    (["write=back"], "not available"), (["flash=/dev/x"], "not available"),
+                    (["write=back"], "not available"), (["flash=x"], "not an absolute path"),
                     (["log=/x:1G"], "not available"), (["name=other"], "cannot be changed"),
                     (["state=/tmp"], "cannot be changed"), (["ro"], "cannot be changed"),
                     (["bogus=1"], "not known"), (["ram=1K"], "too small"),

@@ -80,8 +80,12 @@ import Testing
         "bogus", "bogus=1", "ram", "ram=", "ram=junk", "ram=1M", "ram=16777215", "ram=-1", "ram=9G",
         "ram=99999999999999T", "name=", "name=a/b", "name=..", "name=ü", "name=a b",
         "name=12345678901234567890123456789012345678901234567890123456789012345",
-        "state=relative", "state=", "write=back", "write=junk", "write", "flash=/dev/nvme0n1",
-        "log=/dev/nvme1n1:4G", "flash_dwpd=3", "destage_delay=5", "destage_order=strict",
+        "state=relative", "state=", "write=back", "write=junk", "write",
+        "flash", "flash=", "flash=relative", "flash=nvme0n1:4G", "flash=/dev/", "flash=/a:",
+        "flash=/a:junk", "flash=/a:4X", "flash=/a:1K", "flash=/a:33554431", "flash=/a:0",
+        "flash=/a:99999999999T", "flash_dwpd", "flash_dwpd=", "flash_dwpd=-1", "flash_dwpd=x",
+        "flash_dwpd=10001", "flash_dwpd=0.0001", "flash_dwpd=1e3",
+        "log=/dev/nvme1n1:4G", "destage_delay=5", "destage_order=strict",
         "dirty_max=1G", "discard_log", "attr_timeout=-1", "attr_timeout=x", "attr_timeout=nan",
         "attr_timeout=inf", "attr_timeout=1e3", "attr_timeout=.5", "attr_timeout=999999",
         "backend_timeout=0", "backend_timeout=", "remount", "user", "bind", "ro=1", "=",
@@ -93,7 +97,7 @@ import Testing
     }
 
     @Test func whatIsNotBuiltSaysSo() {
-        #expect(refusal("flash=/dev/x")?.why == "is not available in this version")
+        #expect(refusal("log=/dev/x")?.why == "is not available in this version")
         #expect(refusal("write=back")?.why == "is not available in this version")
     }
 
@@ -114,6 +118,57 @@ import Testing
     @Test func canonicalTextReadsBack() throws {
         let options = try parse("ram=48M,ro,noatime,nosuid,attr_timeout=0.25,name=x.y")
         #expect(try parse(options.optionText) == options)
+    }
+
+    @Test(
+        arguments: [
+            ("/dev/nvme0n1", "/dev/nvme0n1", nil), ("/cache/file:200G", "/cache/file", 200 << 30),
+            ("/a b/ü:33554432", "/a b/ü", 32 << 20), ("/a:b:1T", "/a:b", 1 << 40),
+            ("/a:1G:2G", "/a:1G", 2 << 30), ("/dev/x:y_z", "/dev/x:y_z", nil),
+            (
+                "/dev/disk/by-path/pci-0000:00:1f.2-ata-1",
+                "/dev/disk/by-path/pci-0000:00:1f.2-ata-1", nil
+            ),
+            ("/a:b/c", "/a:b/c", nil),
+        ] as [(String, String, UInt64?)])
+    func flash(text: String, path: String, size: UInt64?) throws {
+        let options = try parse("flash=\(text)")
+        #expect(options.flash == FlashOption(path: path, size: size))
+        #expect(try parse(options.optionText) == options)
+    }
+
+    @Test func flashIsNothingUnlessAskedFor() throws {
+        #expect(try parse().flash == nil)
+        #expect(try parse().flashWritesPerDay == 3)
+        #expect(try parse("flash=/dev/x", "flash=none").flash == nil)
+        #expect(try parse("flash_dwpd=0").flashWritesPerDay == 0)
+        let options = try parse("flash=/dev/x,flash_dwpd=0.25")
+        #expect(options.flashWritesPerDay == 0.25)
+        #expect(try parse(options.optionText) == options)
+    }
+
+    @Test(arguments: ["0.001", "0.25", "86400", "1.5"])
+    func numbersReadBack(_ number: String) throws {
+        let options = try parse("attr_timeout=\(number),flash_dwpd=0.001")
+        #expect(try parse(options.optionText) == options)
+        #expect(refusal("attr_timeout=\(number)0001")?.status == 2)
+    }
+
+    @Test func theConfigurationFileHasTheSameKeys() throws {
+        let text = "flash = \"/cache/file:200G\" # a file\nflash_dwpd = 1.5\n"
+        let file = try ConfigurationFile(text: text, path: "x.toml")
+        let options = try MountOptionsParser.parse(
+            backing: "/mnt/nas", mountpoint: "/srv/vms", options: file.options)
+        #expect(options.flash == FlashOption(path: "/cache/file", size: 200 << 30))
+        #expect(options.flashWritesPerDay == 1.5)
+        let written = try ConfigurationFile.text(
+            backing: "/mnt/nas", mountpoint: "/srv/vms",
+            options: options.optionText.split(separator: ",").map(String.init)
+                .filter { !$0.hasPrefix("name=") })
+        let again = try ConfigurationFile(text: written, path: "x.toml")
+        #expect(
+            try MountOptionsParser.parse(
+                backing: "/mnt/nas", mountpoint: "/srv/vms", options: again.options) == options)
     }
 
     @Test func arbitraryTextNeverTraps() {

@@ -18,12 +18,18 @@ import Testing
         #expect(try apply("ram=128M", "attr_timeout=2.5", "backend_timeout=7") == expected)
         #expect(try apply("ram=128M,attr_timeout=2.5", "backend_timeout=7") == expected)
         #expect(try apply("write=through") == options)
-        for key in RuntimeOptions.keys { #expect(options.optionText.contains("\(key)=")) }
+        expected = options
+        expected.flash = FlashOption(path: "/dev/x")
+        expected.flashWritesPerDay = 0
+        #expect(try apply("flash=/dev/x,flash_dwpd=0") == expected)
+        #expect(try RuntimeOptions.apply(["flash=none"], to: expected).flash == nil)
+        for key in RuntimeOptions.keys { #expect(expected.optionText.contains("\(key)=")) }
     }
 
     /// With the reason that a mount would give, or another one; exit status 2 in any case.
     @Test(arguments: [
-        ("write=back", "not available"), ("flash=/dev/x", "not available"),
+        ("write=back", "not available"), ("flash=x", "not an absolute path"),
+        ("flash=/x:1K", "too small"), ("flash_dwpd=-1", "drive writes per day"),
         ("log=/x:1G", "not available"), ("name=x", "cannot be changed"),
         ("state=/x", "cannot be changed"), ("ro", "cannot be changed"),
         ("_netdev", "cannot be changed"), ("bogus=1", "not known"), ("ram=junk", "not a size"),

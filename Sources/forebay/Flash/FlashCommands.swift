@@ -30,7 +30,7 @@ struct FormatCommand: Command {
         else {
             throw Refusal(
                 "'\(flash)'", "\(ByteSize.readable(device.size)) is too small for a flash tier",
-                hint: "take at least 32 MiB")
+                hint: "take at least \(ByteSize.exact(Limits.minimumFlash))")
         }
         try deviceAnswers(flash) { () throws(Errno) in try FlashFormat.format(device) }
         let owner = if case .ours(let owner) = contents { owner } else { "" }

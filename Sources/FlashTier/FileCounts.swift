@@ -1,0 +1,16 @@
+import Synchronization
+
+/// How many blocks of each file are stored.
+final class FileCounts: Sendable {
+    private let counts = Mutex<[UInt32: Int]>([:])
+
+    subscript(_ file: UInt32) -> Int { counts.withLock { $0[file] ?? 0 } }
+
+    func add(_ count: Int, to file: UInt32) {
+        if count == 0 { return }
+        counts.withLock { counts in
+            let sum = (counts[file] ?? 0) + count
+            counts[file] = sum == 0 ? nil : sum
+        }
+    }
+}
