@@ -21,30 +21,14 @@ extension OnMounts {
             }
         }
 
-        /// Another mount's device is left alone, whatever becomes of the mount that wants it.
+        /// Another mount's device is refused and left alone, in use or not.
         @Test func anotherMountsDevice() throws {
             try withFilled { mount, datastore, medium in
-                for inUse in [true, false] {
-                    if !inUse { try mount.unmount() }
-                    let before = inUse ? nil : try Files.read(medium.file)
-                    try withForebay(
-                        options: ["ram=16M", medium.option],
-                        prepare: { datastore in
-                            try Content.write(
-                                datastore.folderPath("disk"), seed: 2, count: Self.blocks)
-                        }
-                    ) { other, _ in
-                        try expectNoFlash(other, inUse ? "use" : "belongs to")
-                        for _ in 0..<2 {
-                            expectSame(
-                                try readDirect(other.path("disk")),
-                                Content.blocks(seed: 2, count: Self.blocks))
-                        }
-                        #expect(try Numbers(other)["hits_flash"] == 0)
-                        #expect(try Numbers(other)["hits_ram"] > 0)
-                    }
-                    if let before { #expect(try Files.read(medium.file) == before) }
-                }
+                try expectRefusal(of: medium, "in use by the mount at '\(mount.path)'")
+                try mount.unmount()
+                let before = try Files.read(medium.file)
+                try expectRefusal(of: medium, "is the cache of another mount")
+                expectSame(try Files.read(medium.file), before, "it was not touched")
                 try mount.mount()
                 try awaitFlash(mount)
                 let reading = try FlashReading(mount, datastore, "disk")
@@ -53,20 +37,91 @@ extension OnMounts {
             }
         }
 
-        /// It serves without flash, and says why.
-        private func expectNoFlash(
-            _ mount: ForebayMount, _ reason: String,
+        private func expectRefusal(
+            of medium: FlashMedium, _ reason: String,
             sourceLocation: SourceLocation = #_sourceLocation
         ) throws {
-            let isTold = try eventually {
-                let health = try mount.xattr("health")
-                return health.hasPrefix("degraded: ") && health.contains("flash")
-                    && health.contains(reason)
+            let backing = try TemporaryFolder("backing")
+            do {
+                let mount = try ForebayMount(
+                    over: backing.path, options: ["ram=16M", medium.option])
+                mount.stop()
+                Issue.record("it was taken", sourceLocation: sourceLocation)
+            } catch let failure as TestFailure {
+                let text = failure.description
+                #expect(text.contains(reason), "\(text)", sourceLocation: sourceLocation)
+                #expect(text.contains(medium.path), "\(text)", sourceLocation: sourceLocation)
             }
-            let health = try mount.xattr("health")
-            #expect(isTold, "\(health)", sourceLocation: sourceLocation)
-            let state = try mount.status().text("flash_state")
-            #expect(state == "off", sourceLocation: sourceLocation)
+        }
+
+        /// What may become of a device while no server has it.
+        struct Accident: Sendable, CustomTestStringConvertible {
+            let testDescription: String
+            let happen: @Sendable (_ file: String) throws -> Void
+
+            static let all =
+                [0, 4096, 5 << 20, 32 << 20].map { size in
+                    Accident(testDescription: "cut to \(size) bytes") { file in
+                        try must { truncate(file, off_t(size)) }
+                    }
+                } + [
+                    Accident(testDescription: "another mount's") { file in
+                        // The same blocks of the same file names, of another datastore.
+                        let medium = try FlashMedium()
+                        defer { medium.stop() }
+                        try withForebay(
+                            options: ["ram=16M", medium.option],
+                            prepare: { datastore in
+                                try Content.write(
+                                    datastore.folderPath("disk"), seed: 2,
+                                    count: FlashDeviceTests.blocks)
+                            }
+                        ) { other, _ in
+                            try awaitFlash(other)
+                            try fillFlash(
+                                other, "disk", blocks: FlashDeviceTests.blocks, seed: 2)
+                            try other.unmount()
+                        }
+                        try ChildProcess.check("cp", [medium.file, file])
+                    },
+                    Accident(testDescription: "overwritten") { file in
+                        try OpenFile(file, O_WRONLY).write(pattern(1 << 20), at: 0)
+                    },
+                ]
+        }
+
+        /// A server that takes over serves without a device that cannot be used, says why, and
+        /// uses it when it can be.
+        @Test(arguments: Accident.all)
+        func withoutItsDevice(accident: Accident) throws {
+            try withFilled { mount, datastore, medium in
+                let (keeper, server) = (try mount.keeperPid, try mount.serverPid)
+                try must { kill(keeper, SIGSTOP) }
+                defer { kill(keeper, SIGCONT) }
+                try must { kill(server, SIGKILL) }
+                try accident.happen(medium.file)
+                let damaged = try Files.read(medium.file)
+                try must { kill(keeper, SIGCONT) }
+                #expect(eventually { (try? mount.serverPid).map { $0 != server } ?? false })
+                let isTold = eventually {
+                    mount.health.hasPrefix("degraded: ") && mount.health.contains("flash")
+                        && mount.health.contains(medium.path)
+                }
+                #expect(isTold, "\(mount.health)")
+                #expect(mount.flashState.hasPrefix("off"), "\(mount.flashState)")
+                for _ in 0..<2 { expectSame(try readDirect(mount.path("disk")), Self.contents) }
+                expectSame(try Files.read(medium.file), damaged, "it was not touched")
+                try must { truncate(medium.file, 64 << 20) }
+                try medium.format()
+                #expect(eventually { mount.health == "healthy" }, "\(mount.health)")
+                try awaitFlash(mount)
+                try mount.drop()
+                try fillFlash(mount, "disk", blocks: Self.blocks)
+                try remount(mount)
+                let warm = try FlashReading(mount, datastore, "disk")
+                expectSame(warm.bytes, Self.contents)
+                #expect(warm.flash > Self.blocks / 2, "\(warm.text)")
+            }
         }
 
         @Test func formattedAnew() throws {
@@ -76,7 +131,7 @@ extension OnMounts {
                 expectSame(cold.bytes, Self.contents)
                 #expect(cold.flash == 0 && cold.misses == Self.blocks, "\(cold.text)")
                 #expect(
-                    try eventually { try Numbers(mount)["unique_bytes_flash"] == Self.blocks * 4096 })
+                    eventually { mount.flashBytes == Self.blocks * 4096 })
                 try remount(mount)
                 let warm = try FlashReading(mount, datastore, "disk")
                 expectSame(warm.bytes, Self.contents)
@@ -129,20 +184,6 @@ extension OnMounts {
                     #expect(reading.flash > Self.blocks / 2, "\(reading.text)")
                     print("after 100 bit flips: \(reading.text)")
                 }
-            }
-        }
-
-        /// A device that ends early is no device.
-        @Test(arguments: [0, 4096, 5 << 20, 32 << 20])
-        func truncated(size: Int) throws {
-            try withFilled { mount, datastore, medium in
-                try mount.unmount()
-                try must { truncate(medium.file, off_t(size)) }
-                try mount.mount()
-                try expectNoFlash(mount, "")
-                for _ in 0..<2 { expectSame(try readDirect(mount.path("disk")), Self.contents) }
-                #expect(try Numbers(mount)["hits_flash"] == 0)
-                #expect(try datastore.counts()["read"] > 0)
             }
         }
 

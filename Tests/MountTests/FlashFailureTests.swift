@@ -86,18 +86,18 @@ extension OnMounts {
             _ fault: Fault, _ mount: ForebayMount, _ medium: FlashMedium, _ load: Workload
         ) throws {
             for order in fault.orders { try medium.host.command(order) }
-            let isTold = try eventually {
-                let health = try mount.xattr("health")
+            let isTold = eventually {
+                let health = mount.health
                 return health.hasPrefix("degraded: ") && health.contains("flash")
             }
-            #expect(isTold, "\(fault.name): \(try mount.xattr("health"))")
+            #expect(isTold, "\(fault.name): \(mount.health)")
             // Without flash everything goes on at once.
             let start = monotonicNanoseconds()
             #expect(load.progresses(by: 3, within: 10), "\(fault.name): \(load.failures)")
             print("\(fault.name): 3 steps of each took \(monotonicNanoseconds() - start) ns")
             try medium.host.heal()
-            let isBack = try eventually(within: 30) { try mount.xattr("health") == "healthy" }
-            #expect(isBack, "\(fault.name): \(try mount.xattr("health"))")
+            let isBack = eventually(within: 30) { mount.health == "healthy" }
+            #expect(isBack, "\(fault.name): \(mount.health)")
             let served = try Numbers(mount)["hits_flash"]
             #expect(
                 try eventually { try Numbers(mount)["hits_flash"] > served + 50 },
@@ -181,7 +181,7 @@ extension OnMounts {
                 try datastore.unhang()
                 waiters.stop()
                 #expect(waiters.errors.isSubset(of: [.timedOut]))
-                #expect(eventually { (try? mount.xattr("health")) == "healthy" })
+                #expect(eventually { mount.health == "healthy" })
             }
         }
 
@@ -202,12 +202,12 @@ extension OnMounts {
                 let contents = Content.blocks(seed: 1, count: 1024)
                 first.host.stop()
                 expectSame(try readDirect(mount.path("disk")), contents)
-                #expect(try eventually { try mount.xattr("health").contains("flash") })
+                #expect(eventually { mount.health.contains("flash") })
                 let second = try TestDatastore(folder: first.host.folder)
                 defer { second.stop() }
                 try must { unlink(space.path("drive")) }
                 try must { symlink(second.path("flash"), space.path("drive")) }
-                #expect(try eventually(within: 30) { try mount.xattr("health") == "healthy" })
+                #expect(eventually(within: 30) { mount.health == "healthy" })
                 try awaitFlash(mount)
                 expectSame(try readDirect(mount.path("disk")), contents)
                 try remount(mount)

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Syscalls
 import TestSupport
@@ -33,13 +34,12 @@ extension OnMounts {
                     try mount.drop()
                     try fillFlash(mount, "disk", blocks: Self.blocks)
                     try #require(
-                        try eventually {
-                            try Numbers(mount)["unique_bytes_flash"] == Self.blocks * 4096
-                        }, "round \(round): \(try Numbers(mount)["unique_bytes_flash"])")
+                        eventually { mount.flashBytes == Self.blocks * 4096 },
+                        "round \(round): \(mount.flashBytes)")
                     #expect(load.progresses(), "\(load.failures)")
                     try mount.command("set", "flash=none")
                     #expect(try Numbers(mount)["unique_bytes_flash"] == 0)
-                    #expect(try mount.xattr("health") == "healthy")
+                    #expect(mount.health == "healthy")
                     #expect(try medium.check().text("in_use") == "false")
                     #expect(load.progresses(), "\(load.failures)")
                     // Written while the device is not there: it must not come back.
@@ -67,7 +67,7 @@ extension OnMounts {
                 options: ["ram=16M", "flash=\(path):48M"], prepare: Self.prepare
             ) { mount, datastore in
                 try awaitFlash(mount)
-                #expect(try Files.attributes(path).size == 48 << 20)
+                #expect(try status(path).size == 48 << 20)
                 try fillFlash(mount, "disk", blocks: Self.blocks)
                 try remount(mount)
                 let warm = try FlashReading(mount, datastore, "disk")
@@ -127,9 +127,8 @@ extension OnMounts {
             try withFlash(prepare: Self.prepare) { mount, datastore, _ in
                 try mount.command("warm", mount.path("disk"), mount.path("folder"))
                 #expect(
-                    try eventually {
-                        try Numbers(mount)["unique_bytes_flash"] == 2 * Self.blocks * 4096
-                    }, "\(try Numbers(mount)["unique_bytes_flash"])")
+                    eventually { mount.flashBytes == 2 * Self.blocks * 4096 },
+                    "\(mount.flashBytes)")
                 #expect(try Numbers(mount)["misses"] == 0, "nobody waited for it")
                 try remount(mount)
                 for (name, seed) in [("disk", 1), ("folder/other", 2)] as [(String, UInt64)] {

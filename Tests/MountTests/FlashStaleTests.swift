@@ -150,7 +150,7 @@ extension OnMounts {
                 try file.write(ours, at: 0)
                 try crash(mount) {
                     // Beyond the time for which our own writes explain a change.
-                    sleep(milliseconds: Limits.flashSampleSlack / 1_000_000 + 500)
+                    sleep(milliseconds: UInt64(Limits.flashSampleSlack) / 1_000_000 + 500)
                     let below = try OpenFile(datastore.folderPath("disk"), O_WRONLY)
                     try below.write(Content.block(seed: 6, number: 0), at: 400 * 4096)
                 }

@@ -57,7 +57,7 @@ extension OnMounts {
 
         @Test func theDeathOfEverything() throws {
             try withFilled(4096) { mount, datastore, medium in
-                try crash(mount) { #expect(try medium.check().text("in_use") == "true") }
+                try crash(mount) { try medium.expectInUse() }
                 let reading = try FlashReading(mount, datastore, "disk")
                 expectSame(reading.bytes, Content.blocks(seed: 1, count: 4096))
                 #expect(reading.flash >= 4096 - Self.region, "\(reading.text)")
@@ -77,7 +77,7 @@ extension OnMounts {
                     #expect(eventually { writer.writes > 50 })
                     try crash(mount) {
                         writer.stop()
-                        #expect(try medium.check().text("in_use") == "true")
+                        try medium.expectInUse()
                     }
                     #expect(writer.lastWriteAge < .seconds(5), "it was written up to the end")
                     let below = try Files.read(datastore.folderPath("disk"))

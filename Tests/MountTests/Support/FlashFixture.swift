@@ -36,6 +36,12 @@ final class FlashMedium: Sendable {
             try ChildProcess.run(try Programs.forebay, ["check", "--flash", file, "--json"]).output)
     }
 
+    /// Its mount died with it.
+    func expectInUse(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let isInUse = try check().text("in_use")
+        #expect(isInUse == "true", sourceLocation: sourceLocation)
+    }
+
     func stop() { host.stop() }
 }
 
@@ -59,17 +65,22 @@ func withFlash<Result>(
     }
 }
 
+extension ForebayMount {
+    /// `user.forebay.health`.
+    var health: String { (try? xattr("health")) ?? "unknown" }
+    /// What flash does, as `forebay status` tells it: `on` once its index is loaded.
+    var flashState: String { (try? status())?.text("flash_state") ?? "unknown" }
+    /// Bytes of distinct contents in flash.
+    var flashBytes: Int { (try? Numbers(self))?["unique_bytes_flash"] ?? -1 }
+}
+
 /// Waits until flash is in use: its index is loaded.
 func awaitFlash(
     _ mount: ForebayMount, within seconds: UInt64 = 20,
     sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
-    let isOn = eventually(within: seconds) {
-        (try? mount.status())?.text("flash_state") == "on"
-    }
-    try #require(
-        isOn, "\(try mount.status().text("flash_state") ?? "no flash_state")",
-        sourceLocation: sourceLocation)
+    let isOn = eventually(within: seconds) { mount.flashState == "on" }
+    try #require(isOn, "\(mount.flashState)", sourceLocation: sourceLocation)
 }
 
 /// Reads a file of distinct blocks so slowly that flash gets all of it. Answers how many blocks it
