@@ -61,7 +61,8 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "Passthrough", "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+                "DataPath",
             ],
             swiftSettings: strict),
         .target(
@@ -123,8 +124,8 @@ let package = Package(
         .testTarget(
             name: "DataPathTests",
             dependencies: [
-                "DataPath", "ReadCache", "Passthrough", "CLinux", "Syscalls", "Policy",
-                "TestSupport",
+                "DataPath", "ReadCache", "FlashTier", "Passthrough", "CLinux", "Syscalls",
+                "Policy", "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

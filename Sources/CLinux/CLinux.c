@@ -29,6 +29,7 @@
 const int CLinux_O_PATH = O_PATH, CLinux_O_TMPFILE = O_TMPFILE, CLinux_O_DIRECT = O_DIRECT;
 const int CLinux_AT_EMPTY_PATH = AT_EMPTY_PATH;
 const int CLinux_AT_STATX_FORCE_SYNC = AT_STATX_FORCE_SYNC;
+const int CLinux_AT_STATX_DONT_SYNC = AT_STATX_DONT_SYNC;
 const int CLinux_RWF_DSYNC = RWF_DSYNC, CLinux_RWF_SYNC = RWF_SYNC;
 
 int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *a) {
@@ -115,6 +116,8 @@ int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, 
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {
     return openat(directory, path, flags, mode);
 }
+unsigned CLinux_device_major(uint64_t device) { return major(device); }
+unsigned CLinux_device_minor(uint64_t device) { return minor(device); }
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length) {
     return posix_fadvise(file, offset, length, POSIX_FADV_DONTNEED);
 }

@@ -40,7 +40,7 @@ extension Preflight {
         return .pass("memory", subject, reason)
     }
 
-    private static var availableMemory: UInt64? {
+    static var availableMemory: UInt64? {
         for line in (TextFile.read("/proc/meminfo") ?? "").split(separator: "\n")
         where line.hasPrefix("MemAvailable:") {
             return line.split(separator: " ").dropFirst().first.flatMap { UInt64($0) }

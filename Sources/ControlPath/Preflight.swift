@@ -91,8 +91,9 @@ package struct Preflight: Sendable {
         var done: [PreflightCheck] = []
         for check in all {
             done.append(check())
-            if done.last?.result == .fail { break }
+            if done.last?.result == .fail { return done }
         }
+        if let choice = FlashChoice(options) { done.append(flashPlace(choice)) }
         return done
     }
 
@@ -119,7 +120,7 @@ package struct Preflight: Sendable {
             nameInUse(), statePlace(), stateDisk(), memory(), lockedMemory(), openFiles(),
             kernel(), requestTimeout(),
         ]
-        return checks + services()
+        return checks + flash() + services()
     }
 
     /// How the datastore is mounted; asks it nothing.

@@ -33,17 +33,21 @@ extension Datastore {
     /// last sample that counted; its block map is then empty.
     @discardableResult
     func absorb(_ inode: Inode, _ attributes: Attributes, _ token: ChangeToken) -> Bool {
-        let isChanged = inode.update { state -> Bool in
+        let (isChanged, conclusive) = inode.update { state -> (Bool, Sample?) in
+            if case .none = state.firstSight {
+                state.firstSight =
+                    state.changesBegun == 0 ? .sample(Sample(attributes)) : .changed
+            }
             let isUndisturbed =
                 token.begun == state.changesBegun && state.changesBegun == state.changesEnded
             // What was learnt before a change of ours ended would undo in memory what it did: a
             // size would cut off what a write added.
-            guard isUndisturbed || state.changesBegun == 0 else { return false }
+            guard isUndisturbed || state.changesBegun == 0 else { return (false, nil) }
             state.sampledAt = monotonicNanoseconds()
             state.attributes = attributes
             state.attributesAreOld = false
             let expected = inode.size.exchange(attributes.size, ordering: .relaxed)
-            guard isUndisturbed, token.isQuiet else { return false }
+            guard isUndisturbed, token.isQuiet else { return (false, nil) }
             let sample = Sample(attributes)
             let sizes = state.sizes ?? expected...expected
             defer {
@@ -52,10 +56,14 @@ extension Datastore {
                 state.sizes = nil
                 state.isInherited = false
             }
-            guard let before = state.sample else { return false }
-            return state.changedSinceSample ? !sizes.contains(sample.size) : before != sample
+            guard let before = state.sample else { return (false, sample) }
+            let isChanged =
+                state.changedSinceSample ? !sizes.contains(sample.size) : before != sample
+            return (isChanged, sample)
         }
-        if isChanged, inode.isRegular { dropMap(inode) }
+        guard inode.isRegular else { return isChanged }
+        if isChanged { dropMap(inode) }
+        if let conclusive { tellFlash(inode, conclusive) }
         return isChanged
     }
 
@@ -102,8 +110,10 @@ extension Datastore {
     /// Forgets which contents the file's blocks have; the contents themselves stay.
     func dropMap(_ inode: Inode) {
         Self.dropMap(of: inode, tier, notes)
+        dropFromFlash(inode)
     }
 
+    /// The same in memory alone, as for a file that nobody uses.
     static func dropMap(of inode: Inode, _ tier: MemoryTier, _ notes: FileNotes) {
         let (map, place) = inode.removeBlockMap()
         if let place { notes.giveBack(place) }

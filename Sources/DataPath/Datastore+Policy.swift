@@ -20,6 +20,7 @@ extension Datastore {
         identity.setPolicies(policies, of: node)
         policyEpoch.wrappingAdd(1, ordering: .relaxed)
         meetInherited()
+        for below in nodes(below: inode) where below.isRegular { keepInFlash(below) }
         // What must not be cached must not stay cached.
         for below in nodes(below: inode) where effectiveReadPolicy(below) == .bypass {
             if below.isRegular { dropMap(below) }

@@ -6,7 +6,7 @@ import ReadCache
 import Synchronization
 import Syscalls
 
-// read: RAM tier, then the datastore.
+// read: RAM tier, flash tier, then the datastore.
 extension Datastore {
     var blockSize: Int { Limits.blockSize }
 
@@ -60,6 +60,7 @@ extension Datastore {
     /// What one read met, in blocks.
     private struct Tally {
         var hits = 0
+        var flashHits = 0
         var zeros = 0
         var misses = 0
     }
@@ -71,18 +72,21 @@ extension Datastore {
         let map = inode.blockMap.load(ordering: .acquiring)
         let found = addCached(map, range, from: range.firstBlock, to: &reply, &tally)
         if range.firstBlock + UInt64(found) < range.endBlock {
-            guard WaitMode.mayWait else {
+            do throws(Errno) {
+                try readMissing(
+                    inode, range, from: range.firstBlock + UInt64(found), into: &reply, &tally,
+                    isPinned: isPinned)
+            } catch {
                 reply.clear()
-                throw .mustWait
+                throw error
             }
-            try readMissing(
-                inode, range, from: range.firstBlock + UInt64(found), into: &reply, &tally,
-                isPinned: isPinned)
-        } else {
+        }
+        if tally.misses == 0 {
             count(inode, .savedReads, 1)
             count(inode, .savedBytes, UInt64(reply.bytes))
         }
         if tally.hits > 0 { count(inode, .hitsRAM, UInt64(tally.hits)) }
+        if tally.flashHits > 0 { count(inode, .hitsFlash, UInt64(tally.flashHits)) }
         if tally.zeros > 0 { count(inode, .hitsZero, UInt64(tally.zeros)) }
         if tally.misses > 0 { count(inode, .misses, UInt64(tally.misses)) }
     }
@@ -113,7 +117,7 @@ extension Datastore {
         _ inode: Inode, _ range: ByteRange, from start: UInt64, into reply: inout ReadReply,
         _ tally: inout Tally, isPinned: Bool
     ) throws(Errno) {
-        let file = try file(inode, .read)
+        guard WaitMode.mayReadFlash else { throw whatToWaitFor(inode, start) }
         let landing = reply.landing()
         var block = start
         // How often we waited for one block: a request may have to wait for several.
@@ -125,7 +129,22 @@ extension Datastore {
             }
             block += UInt64(addCached(map, range, from: block, to: &reply, &tally))
             if block >= range.endBlock { break }
-            let missing = missingRun(map, from: block, to: range.endBlock)
+            let place = landing + Int(block - range.firstBlock) * blockSize
+            let uncached = missingRun(map, from: block, to: range.endBlock)
+            let stored = readFlash(
+                inode, map, from: block, count: uncached, place, &reply, isPinned: isPinned)
+            if stored.blocks > 0 {
+                let (base, part) = range.part(
+                    of: place, from: block, length: stored.blocks * blockSize)
+                reply.append(base, part)
+                tally.flashHits += stored.blocks - stored.zeros
+                tally.zeros += stored.zeros
+                block += UInt64(stored.blocks)
+                continue
+            }
+            guard WaitMode.mayWait else { throw .mustWait }
+            let file = try file(inode, .read)
+            let missing = unstoredRun(inode, from: block, count: uncached)
             let isLast = block + UInt64(missing) == range.endBlock
             let ahead = isLast ? readAhead(inode, map, from: block, count: missing) : 0
             guard let claim = fills.begin(map: map, block: block, count: missing + ahead) else {
@@ -145,7 +164,6 @@ extension Datastore {
                 fills.end(claim.id)
                 continue
             }
-            let place = landing + Int(block - range.firstBlock) * blockSize
             let taken = min(missing, claim.count)
             let length = try fill(
                 inode, file, map, block, claim, wanted: taken, place, &reply, isPinned: isPinned)
@@ -182,7 +200,8 @@ extension Datastore {
         guard first < endOfFile,
             !tier.contains(CacheID(rawValue: map), block: first)
         else { return 0 }
-        return missingRun(map, from: first, to: min(endOfFile, first + UInt64(window)))
+        let uncached = missingRun(map, from: first, to: min(endOfFile, first + UInt64(window)))
+        return unstoredRun(inode, from: first, count: uncached, mayBeNone: true)
     }
 
     /// Reads claimed blocks to `place`, of which `wanted` were asked for and the rest is read
@@ -198,6 +217,7 @@ extension Datastore {
         let aheadTicket = tier.beginFill(
             id, firstBlock: block + UInt64(wanted), count: ahead)
         let mayFill = inode.mayFill(map)
+        let tickets = mayFill ? flashTickets(inode, from: block, count: claim.count) : nil
         let length: Int
         do throws(Errno) {
             length = try readBacking(
@@ -212,13 +232,15 @@ extension Datastore {
         reply.owner = self
         reply.pending.append(
             PendingFill(
-                claim: ahead == 0 ? claim.id : nil, ticket: ticket, blocks: place,
-                count: min(admitted, wanted), isPinned: isPinned, isReadAhead: false))
+                claim: ahead == 0 ? claim.id : nil, ticket: ticket, firstBlock: block,
+                blocks: place, count: min(admitted, wanted), isPinned: isPinned,
+                isReadAhead: false, flash: tickets.map { (inode, $0) }))
         guard ahead > 0 else { return length }
         reply.pending.append(
             PendingFill(
-                claim: claim.id, ticket: aheadTicket, blocks: place + wanted * blockSize,
-                count: max(0, admitted - wanted), isPinned: isPinned, isReadAhead: true))
+                claim: claim.id, ticket: aheadTicket, firstBlock: block + UInt64(wanted),
+                blocks: place + wanted * blockSize, count: max(0, admitted - wanted),
+                isPinned: isPinned, isReadAhead: true, flash: tickets.map { (inode, $0) }))
         return length
     }
 
@@ -230,6 +252,10 @@ extension Datastore {
                 readAhead: fill.isReadAhead)
         }
         if let claim = fill.claim { fills.end(claim) }
+        guard fill.count > 0, let (inode, tickets) = fill.flash else { return }
+        offer(
+            inode, from: fill.firstBlock, fill.blocks, count: fill.count, tickets: tickets,
+            isWanted: fill.isPinned)
     }
 
     /// Reads from the datastore until `length` bytes are there or the file ends.

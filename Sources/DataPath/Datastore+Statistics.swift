@@ -1,3 +1,4 @@
+import FlashTier
 import Passthrough
 import Policy
 import ReadCache
@@ -16,20 +17,45 @@ extension Datastore {
         } else {
             for inode in covered { report.add(inode.counters) }
         }
-        report.cachedBytes = UInt64(cachedBlocks(of: covered) * Limits.blockSize)
+        let blocks = cachedBlocks(of: covered, isAll: node == .root)
+        report.cachedBytes = UInt64(blocks * Limits.blockSize)
         return report
     }
 
-    private func cachedBlocks(of inodes: [Inode]) -> Int {
-        var maps: Set<UInt32> = []
+    /// Blocks of files that are in a tier, those in both counted once. `isAll`: of files that
+    /// nobody asked for since the start too.
+    private func cachedBlocks(of inodes: [Inode], isAll: Bool) -> Int {
+        var files: [UInt32: Inode] = [:]
         for inode in inodes where inode.isRegular {
-            maps.insert(inode.blockMap.load(ordering: .relaxed))
+            files[inode.blockMap.load(ordering: .relaxed)] = inode
         }
         var blocks = 0
-        tier.cachedBlocks { map, count in
-            if maps.contains(map.rawValue) { blocks += count }
+        guard let stored = flash?.tier else {
+            tier.cachedBlocks { map, count in
+                if files[map.rawValue] != nil { blocks += count }
+            }
+            return blocks
         }
-        return blocks
+        tier.forEachBlock { map, block, _ in
+            guard let inode = files[map.rawValue] else { return }
+            if stored.slot(inode.node.rawValue, block: block) == nil { blocks += 1 }
+        }
+        if isAll { return blocks + Int(stored.storedBlocks) }
+        return files.values.reduce(blocks) { $0 + Int(stored.blocks(of: $1.node.rawValue)) }
+    }
+
+    /// Contents of the RAM tier that are in flash as well.
+    private func contentsInBoth(_ stored: FlashCache.Tier) -> Int {
+        var files: [UInt32: UInt64] = [:]
+        for inode in inodes.all() where inode.isRegular {
+            files[inode.blockMap.load(ordering: .relaxed)] = inode.node.rawValue
+        }
+        var both: Set<UInt32> = []
+        tier.forEachBlock { map, block, content in
+            guard let file = files[map.rawValue] else { return }
+            if stored.slot(file, block: block) != nil { both.insert(content) }
+        }
+        return both.count
     }
 
     /// True for the root of the mount, which stands for the whole datastore.
@@ -47,15 +73,51 @@ extension Datastore {
         report.descriptors = UInt64(descriptors.count)
         report.health = health()
         report.healthTransitions = backing.health.transitions
+        report.uniqueBytes = report.uniqueBytesRAM
+        if let flash { add(flash, to: &report) }
         return report
     }
 
-    /// `healthy`, or what is wrong. A datastore that is away matters more than the bypass.
+    private func add(_ flash: FlashCache, to report: inout DatastoreReport) {
+        var result = FlashReport()
+        result.path = flash.option.path
+        result.skippedBlocks = flash.offers.skipped.load(ordering: .relaxed)
+        result.writesPerDayLimit = options.flashWritesPerDay
+        let problem = flash.problem
+        if !problem.isEmpty { result.state = "off: \(problem)" }
+        if let stored = flash.tier {
+            let statistics = stored.statistics
+            switch stored.phase {
+            case .loading, .settling: result.state = "loading"
+            case .on: result.state = "on"
+            case .off, .closed: result.state = "off: the device failed"
+            }
+            result.loaded = statistics.loaded
+            result.sizeBytes = statistics.slots * UInt64(Limits.blockSize)
+            result.storedBytes = statistics.filledSlots * UInt64(Limits.blockSize)
+            result.writtenBytes = statistics.writtenBytes
+            result.writesPerDay = statistics.writesPerDay
+            result.indexBytes = statistics.indexBytes
+            result.damagedBlocks = statistics.damaged
+            result.errors = statistics.errors
+            report.uniqueBytesFlash = result.storedBytes
+            let both = UInt64(contentsInBoth(stored) * Limits.blockSize)
+            report.uniqueBytes =
+                report.uniqueBytesRAM - min(both, report.uniqueBytesRAM) + result.storedBytes
+        }
+        report.flash = result
+    }
+
+    /// `healthy`, or what is wrong: what matters most first.
     package func health() -> String {
         if !backing.health.isAway, let reason = settings.bypass.reason {
             return "bypass: \(reason)"
         }
-        return backing.health.text
+        let text = backing.health.text
+        guard text == "healthy", let flash else { return text }
+        if !flash.problem.isEmpty { return "degraded: flash is not used: \(flash.problem)" }
+        if flash.tier?.phase == .off { return "degraded: flash is not used: the device failed" }
+        return text
     }
 }
 
@@ -66,6 +128,7 @@ extension StatisticsReport {
         writes += counters[.writes]
         writeBytes += counters[.writeBytes]
         hitsRAM += counters[.hitsRAM]
+        hitsFlash += counters[.hitsFlash]
         hitsZero += counters[.hitsZero]
         misses += counters[.misses]
         bypassed += counters[.bypassed]

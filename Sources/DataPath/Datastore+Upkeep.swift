@@ -15,6 +15,13 @@ extension Datastore {
             datastore.keepRecord()
             sleep(milliseconds: Limits.identityInterval)
         }
+        try flash?.start()
+        if flash != nil {
+            try background("flash-samples") { datastore in
+                datastore.sampleWrittenFiles()
+                sleep(milliseconds: Limits.flashUpkeep)
+            }
+        }
         try background("closer") { datastore in
             let deadline = monotonicNanoseconds() + .milliseconds(500)
             let files = datastore.closing.wait(until: deadline) { files -> [BackingFile]? in
@@ -92,6 +99,7 @@ extension Datastore {
     package func close() {
         isClosing.store(true, ordering: .relaxed)
         closePending()
+        closeFlash(isQuick: false)
         identity.markComplete(isTreeKnown.load(ordering: .acquiring))
     }
 
@@ -99,6 +107,8 @@ extension Datastore {
     /// thread can learn of another file any more, so that the table is as complete as it ever was.
     package func handOver(isIdle: Bool) {
         isClosing.store(true, ordering: .relaxed)
+        // With a write under way the device is left as at a crash: what is being written is marked.
+        if isIdle { closeFlash(isQuick: true) }
         identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))
     }
 }

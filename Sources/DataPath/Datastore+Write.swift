@@ -73,13 +73,14 @@ extension Datastore {
     ) throws(Errno) -> Result {
         inode.ranges.lock(start, end)
         defer { inode.ranges.unlock(start, end) }
-        let map = inode.beginChange(
-            to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max)
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)
-        let ticket = tier.beginWrite(
-            CacheID(rawValue: map), firstBlock: first,
-            count: end == .max ? .max : last - first)
+        let count = end == .max ? .max : last - first
+        let stored = flash?.beginWrite(inode.node, firstBlock: first, count: count)
+        defer { if let stored { flash?.endWrite(stored) } }
+        let map = inode.beginChange(
+            to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max)
+        let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: count)
         defer {
             tier.endWrite(ticket)
             inode.endChange(map: map, unsynced: unsynced)

@@ -21,6 +21,8 @@ package final class Datastore: Sendable {
     let inodes: InodeTable
     let descriptors = DescriptorCache()
     let tier: MemoryTier
+    /// The flash tier; nil when the mount has none.
+    let flash: FlashCache?
     /// What the next server is to know of files.
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
@@ -97,6 +99,7 @@ package final class Datastore: Sendable {
         self.backing = backing
         self.identity = identity
         self.tier = tier
+        flash = Self.flash(options, backing, settings)
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes

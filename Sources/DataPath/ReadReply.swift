@@ -1,4 +1,5 @@
 import Glibc
+import Passthrough
 import Policy
 import ReadCache
 import Syscalls
@@ -68,14 +69,17 @@ package struct ReadReply: ~Copyable {
     }
 }
 
-/// Blocks that were read from the datastore and may enter the cache.
+/// Blocks that were read from the datastore or from flash and may enter the cache.
 struct PendingFill {
-    /// The claim that ends with this; nil when another fill ends it.
+    /// The claim that ends with this; nil when another fill ends it, or nothing was claimed.
     let claim: UInt64?
     let ticket: FillTicket
+    let firstBlock: UInt64
     let blocks: UnsafeRawPointer
     let count: Int
     let isPinned: Bool
     /// Nobody asked for the blocks yet.
     let isReadAhead: Bool
+    /// For whom, and since when, the blocks are offered to flash.
+    let flash: (inode: Inode, tickets: FlashTickets)?
 }

@@ -55,6 +55,7 @@ package struct StatisticsReport: Sendable {
     package var writes: UInt64 = 0
     package var writeBytes: UInt64 = 0
     package var hitsRAM: UInt64 = 0
+    package var hitsFlash: UInt64 = 0
     package var hitsZero: UInt64 = 0
     package var misses: UInt64 = 0
     package var bypassed: UInt64 = 0
@@ -75,6 +76,12 @@ package struct StatisticsReport: Sendable {
 package struct DatastoreReport: Sendable {
     /// Bytes of distinct contents in the RAM tier.
     package var uniqueBytesRAM: UInt64 = 0
+    /// Bytes of distinct contents in the flash tier.
+    package var uniqueBytesFlash: UInt64 = 0
+    /// Bytes of distinct contents in any tier.
+    package var uniqueBytes: UInt64 = 0
+    /// The flash tier; nil when the mount has none.
+    package var flash: FlashReport?
     /// Bytes that the RAM tier needs beside the frames.
     package var bookkeepingBytes: UInt64 = 0
     /// Bytes that the RAM tier may use in all.

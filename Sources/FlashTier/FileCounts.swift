@@ -4,6 +4,9 @@ import Synchronization
 final class FileCounts: Sendable {
     private let counts = Mutex<[UInt32: Int]>([:])
 
+    /// Of all files.
+    var sum: Int { counts.withLock { $0.values.reduce(0, +) } }
+
     subscript(_ file: UInt32) -> Int { counts.withLock { $0[file] ?? 0 } }
 
     func add(_ count: Int, to file: UInt32) {

@@ -27,26 +27,27 @@ struct Filling {
     }
 }
 
-/// Remembers fingerprints that were offered and not stored, so that the second offer is. Two bytes
-/// for each, the place chosen by the fingerprint; what falls on the same place replaces it.
+/// Remembers fingerprints that were offered and not stored, so that the second offer is. One byte
+/// for each, the place chosen by the fingerprint; what falls on the same place replaces it: what
+/// comes again before as many others as there are slots is known in more than a third of all
+/// cases, and one in 256 others is taken for known.
 struct GhostFilter: @unchecked Sendable {
-    private let tags: UnsafeMutablePointer<UInt16>
+    private let tags: UnsafeMutablePointer<UInt8>
     private let count: Int
 
-    /// One for four slots: half a byte for each.
-    static func count(slots: Int) -> Int { max(64, slots / 4) }
+    static func count(slots: Int) -> Int { max(64, slots) }
 
-    static func bytes(slots: Int) -> Int { Arena.bytes(UInt16.self, count(slots: slots)) }
+    static func bytes(slots: Int) -> Int { Arena.bytes(UInt8.self, count(slots: slots)) }
 
     init(_ arena: inout Arena, slots: Int) {
         count = Self.count(slots: slots)
-        tags = arena.take(UInt16.self, count)
+        tags = arena.take(UInt8.self, count)
     }
 
     /// Whether the fingerprint was seen before; it is remembered when it was not.
     func sawBefore(_ fingerprint: Fingerprint) -> Bool {
         let place = scaled(fingerprint.high, count)
-        let tag = max(UInt16(truncatingIfNeeded: fingerprint.low), 1)
+        let tag = max(UInt8(truncatingIfNeeded: fingerprint.low), 1)
         if tags[place] == tag {
             tags[place] = 0
             return true

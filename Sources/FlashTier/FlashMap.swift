@@ -54,6 +54,9 @@ struct FlashMap: @unchecked Sendable {
     /// Blocks of a file that are known and not all zero.
     func stored(_ file: UInt32) -> Int { counts[file] }
 
+    /// Of all files.
+    var allStored: Int { counts.sum }
+
     static func key(_ file: UInt32, _ block: UInt64) -> UInt64 {
         UInt64(file) << 30 | block / RunShard.runBlocks
     }

@@ -48,7 +48,7 @@ extension FlashTier {
     func enter(_ content: Fingerprint, slot: Int, generation: UInt8) {
         slots[slot] = SlotWord(content, generation: generation)
         counters.filledSlots.wrappingAdd(1, ordering: .relaxed)
-        if let loser = index.insert(content, slot: slot) { empty(loser) }
+        if let loser = index.insert(content, slot: slot, slots) { empty(loser) }
     }
 
     /// Reads the log; answers the ranges that were being written when it ended.
@@ -115,7 +115,7 @@ extension FlashTier {
     /// from before the opening stay until their files are believed: they tell why a file is not as
     /// it was sampled.
     private func settle(_ marks: Set<WriteMark>) {
-        let now = monotonicNanoseconds()
+        let now = clock()
         log.withState { state in
             for mark in marks.union(state.marks.keys) {
                 if let index = files.index(mark.identity) { map.remove(index, mark.blocks) }

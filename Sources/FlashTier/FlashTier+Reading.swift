@@ -32,6 +32,9 @@ extension FlashTier {
         return UInt64(map.stored(index))
     }
 
+    /// The same of all files together.
+    package var storedBlocks: UInt64 { isServing ? UInt64(max(0, map.allStored)) : 0 }
+
     /// Reads blocks that follow one another, 4,096 bytes each, into memory that is aligned to them;
     /// blocks that lie side by side on the device at once, up to 1 MiB. Waits for the device.
     /// Answers how many of them, from the first on, are good; the next one is gone or is damaged.

@@ -95,7 +95,7 @@ extension FlashTier {
                 counters.passedOver.count()
                 return .passedOver
             }
-            guard budget.withLock({ $0.allows(now: monotonicNanoseconds()) }) else {
+            guard budget.withLock({ $0.allows(now: clock()) }) else {
                 counters.throttled.count()
                 return .throttled
             }
@@ -166,7 +166,7 @@ extension FlashTier {
     /// The budget is told what was written; while the device fills for the first time that costs
     /// nothing.
     func noteWritten() {
-        let now = monotonicNanoseconds()
+        let now = clock()
         budget.withLock { budget in
             budget.note(
                 total: counters.writtenBytes.load(ordering: .relaxed), isFree: isFirstFill, now: now

@@ -10,10 +10,10 @@ extension FlashTier {
     /// takes it back when it is well again. Call it every second or so, once `load` has returned.
     /// Waits for the device.
     package func upkeep() {
-        let now = monotonicNanoseconds()
-        if phase == .off { return probe(now) }
+        if phase == .off { return probe(monotonicNanoseconds()) }
         guard phase == .on else { return }
-        if health.isHung(now) { return giveUp("it does not answer") }
+        let now = clock()
+        if health.isHung(monotonicNanoseconds()) { return giveUp("it does not answer") }
         do throws(Errno) {
             filling.withLock { tellLog(&$0, all: false) }
             let isFull = log.withState { state in
@@ -34,8 +34,9 @@ extension FlashTier {
 
     /// Makes everything durable and leaves the device as it is after a clean stop. Nothing is found
     /// from now on; a write that begins later makes the maps on the device void. The caller tells
-    /// before what all marked files look like now.
-    package func close() {
+    /// before what all marked files look like now. `forSuccessor`: one opens it in a moment, so no
+    /// time is spent on a checkpoint, and the device counts as in use.
+    package func close(forSuccessor: Bool = false) {
         mustForget()
         guard setClosed() == .on else { return }
         let failure = filling.withLock { filling -> Errno? in
@@ -48,6 +49,10 @@ extension FlashTier {
         }
         do throws(Errno) {
             if let failure { throw failure }
+            if forSuccessor {
+                try clearMarks(idleSince: .max)
+                return try log.commit()
+            }
             try checkpoint()
             try withHeader { $0.isInUse = false }
         } catch {

@@ -47,7 +47,7 @@ extension FlashTier {
 
     /// The write has ended, whatever came of it.
     package func endWrite(_ write: FlashWrite) {
-        let now = monotonicNanoseconds()
+        let now = clock()
         log.withState { state in
             for (bit, range) in write.ranges.enumerated() where write.counted & 1 << bit != 0 {
                 let mark = WriteMark(identity: write.file, range: range)

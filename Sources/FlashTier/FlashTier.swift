@@ -41,6 +41,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     package let wasInUse: Bool
     /// Makes durable which maps of the device are to be believed.
     let remember: @Sendable (UInt64?) -> Void
+    let clock: @Sendable () -> UInt64
     private let givingUp = Mutex(())
     /// Whether a device that is off has been forgotten for good.
     private let isForgotten = Atomic<Bool>(true)
@@ -68,12 +69,16 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         /// given up, before any write goes on without it, and when it is taken back. For the
         /// instance after the opening the mount itself sees to it.
         package var remember: @Sendable (UInt64?) -> Void
+        /// Monotonic nanoseconds, by which writes are counted and marks grow old.
+        package var clock: @Sendable () -> UInt64
 
         /// `writesPerDay`: 0 is without limit.
         package init(
             owner: String, lastInstance: UInt64?, writesPerDay: Double = 3,
+            clock: @escaping @Sendable () -> UInt64 = monotonicNanoseconds,
             remember: @escaping @Sendable (UInt64?) -> Void
         ) {
+            self.clock = clock
             self.owner = owner
             self.lastInstance = lastInstance
             self.writesPerDay = writesPerDay
@@ -131,7 +136,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         budget = Mutex(
             WriteBudget(
                 size: header.blocks * 4096, writesPerDay: settings.writesPerDay,
-                now: monotonicNanoseconds()))
+                now: settings.clock()))
         kept = Mutex(KeptContents(slots: count))
         filling = Mutex(Filling(slotsPerRegion: geometry.slotsPerRegion, ghosts: ghosts))
         openRegion = Mutex(
@@ -139,6 +144,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
                 buffer: BlockBuffer(blocks: geometry.regionBlocks),
                 isHere: Array(repeating: false, count: geometry.slotsPerRegion)))
         remember = settings.remember
+        clock = settings.clock
         self.header = Mutex(header)
         phaseWord = Atomic(FlashPhase.loading.rawValue)
     }
@@ -210,7 +216,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         result.indexBytes = UInt64(arenaBytes + map.bytes + keptBytes)
         result.totalWrittenBytes = writtenBefore + result.writtenBytes
         budget.withLock { budget in
-            let now = monotonicNanoseconds()
+            let now = clock()
             result.budgetBytes = budget.left(now: now)
             result.writesPerDay = budget.writesPerDay(now: now)
         }

@@ -29,7 +29,9 @@ struct SlotWord: BitwiseCopyable, Equatable {
     }
 
     var generation: UInt8 { UInt8(truncatingIfNeeded: rawValue) & Self.generationMask }
-    var isFilled: Bool { rawValue >> 3 != 0 }
+    /// Of the fingerprint; zero when there is no content.
+    var tag: UInt32 { rawValue >> 3 }
+    var isFilled: Bool { tag != 0 }
     var isUsed: Bool { rawValue & Self.usedBit != 0 }
     /// Without what changes with use: what the map log compares.
     var identity: UInt32 { rawValue & ~Self.usedBit }
@@ -37,7 +39,7 @@ struct SlotWord: BitwiseCopyable, Equatable {
     var unused: SlotWord { SlotWord(rawValue: rawValue & ~Self.usedBit) }
 
     func stands(for fingerprint: Fingerprint) -> Bool {
-        isFilled && rawValue >> 3 == Self.tag(fingerprint)
+        isFilled && tag == Self.tag(fingerprint)
     }
 }
 

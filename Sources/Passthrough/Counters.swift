@@ -6,6 +6,7 @@ package enum Counter: Int, CaseIterable, Sendable {
     case hitsRAM, hitsZero, misses, bypassed
     case backendReads, backendReadBytes, backendWrites, backendWriteBytes
     case savedReads, savedBytes
+    case hitsFlash
 }
 
 /// A row of counters, each changed atomically; a file has one, and the datastore has one that

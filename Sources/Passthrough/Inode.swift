@@ -26,6 +26,9 @@ package final class Inode: Sendable {
     /// The folder that it was last seen in, 0 when that is not known.
     package let parent = Atomic<UInt64>(0)
 
+    /// What the flash tier has of the file was compared with the file.
+    package let isFlashBelieved = Atomic<Bool>(false)
+
     package let state = Mutex(InodeState())
     package let ranges = RangeLocks()
     package let errors = WritebackErrors()
@@ -53,6 +56,8 @@ package struct InodeState {
     package var sampledAt: UInt64 = 0
     /// What to compare with for changes made by others; nil until a sample was conclusive.
     package var sample: Sample?
+    /// How the file looked when it was first met: for what an earlier life kept of it.
+    package var firstSight = FirstSight.none
     /// We changed the file since `sample`, so a difference may be our own doing.
     package var changedSinceSample = false
     /// We changed something since `attributes` were learnt.
@@ -88,6 +93,15 @@ package struct InodeState {
     package var listing: DirectoryListing?
 
     package init() {}
+}
+
+/// A file as it looked before this server changed anything in it.
+package enum FirstSight: Sendable {
+    /// It was not looked at.
+    case none
+    case sample(Sample)
+    /// It changed meanwhile, or nobody looked in time: nothing that was kept of it counts.
+    case changed
 }
 
 /// What a change by others shows in.

@@ -28,6 +28,10 @@ package enum Limits {
     /// Threads that may wait for the datastore. More let more requests be under way there.
     package static let workerThreads = 64
 
+    /// Threads that may wait for flash, started as they are needed: at this depth a drive gives
+    /// most of what it can, and more would only hold memory for what they read.
+    package static let flashThreads = 32
+
     /// File descriptors on the datastore kept open, at most: far below any usual limit, and
     /// lowered further when RLIMIT_NOFILE is small.
     package static let openDescriptors = 2048
@@ -290,6 +294,18 @@ package enum Limits {
 
     /// Files whose contents stay in flash; each walk through the block map looks for them.
     package static let flashKeptFiles = 1 << 16
+
+    /// Nanoseconds that a write waits for the flash device to be opened: a server that dies has
+    /// gone by then, unless the device hangs.
+    package static let flashOpening: UInt64 = 2_000_000_000
+
+    /// Milliseconds between two looks after the flash device, and between two samples of files
+    /// that are being written.
+    package static let flashUpkeep: UInt64 = 1000
+
+    /// Bytes of blocks that wait to be written to flash: what a region and its flush take, while a
+    /// datastore delivers as fast as it can.
+    package static let flashOffers = 32 << 20
 
     /// Nanoseconds of a read of flash, on average, above which the datastore is as quick.
     package static let flashSlow: UInt64 = 50_000_000

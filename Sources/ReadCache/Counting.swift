@@ -11,6 +11,14 @@ extension MemoryTier {
         for (file, count) in counts { visit(file, count) }
     }
 
+    /// Tells of each block in memory which content it has, zero blocks left out.
+    package func forEachBlock(_ visit: (CacheID, UInt64, UInt32) -> Void) {
+        map.forEach { file, entry in
+            guard !entry.isZero else { return }
+            visit(file, BlockKey.block(of: entry.key, secret: map.secret), entry.content)
+        }
+    }
+
     /// All figures of this moment.
     package var statistics: MemoryTierStatistics {
         var result = MemoryTierStatistics()

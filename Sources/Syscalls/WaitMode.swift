@@ -32,3 +32,15 @@ package enum WaitMode: Int32, Comparable, Sendable {
     /// Sets the mode of the calling thread to `datastore` or `memory`.
     package static func set(mayWait: Bool) { set(mayWait ? .datastore : .memory) }
 }
+
+extension Errno {
+    /// The mode of thread that an operation needs when it was refused a wait; nil for any other
+    /// error.
+    package var neededMode: WaitMode? {
+        switch self {
+        case .mustWait: .datastore
+        case .mustReadFlash: .flash
+        default: nil
+        }
+    }
+}

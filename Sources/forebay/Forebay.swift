@@ -17,7 +17,7 @@ struct Forebay: ParsableCommand {
             MountCommand.self, UnmountCommand.self, StatusCommand.self, FlushCommand.self,
             DropCommand.self, PreflightCommand.self, ExportCommand.self, UnexportCommand.self,
             SetCommand.self, BypassCommand.self, UpgradeCommand.self, AlertCommand.self,
-            EstimateCommand.self, FormatCommand.self, CheckCommand.self,
+            WarmCommand.self, EstimateCommand.self, FormatCommand.self, CheckCommand.self,
         ])
 
     /// Parses the arguments and does what they say. Help and version go to standard output.

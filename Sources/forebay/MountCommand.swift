@@ -84,6 +84,15 @@ enum MountHelper {
             backing: paths[0], mountpoint: paths[1], options: options,
             sloppy: flags.contains("s"))
         if flags.contains("f") { return }
-        try Mounter(request).mount(foreground: false)
+        try Mounter(request, isUnattended: isAtBoot).mount(foreground: false)
+    }
+
+    /// systemd has started the mount(8) that has started this.
+    private static var isAtBoot: Bool {
+        guard let text = TextFile.read("/proc/\(getppid())/stat"),
+            let name = text.lastIndex(of: ")")
+        else { return false }
+        // proc(5): the state and the parent's number follow the name, which may hold anything.
+        return text[name...].split(separator: " ").dropFirst(2).first == "1"
     }
 }

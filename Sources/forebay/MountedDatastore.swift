@@ -27,6 +27,11 @@ struct MountedDatastore {
         if let mount = all.first(where: { $0.mountpoint == textual }) { return mount }
         let resolved = AbsolutePath.resolve(path)
         if let mount = all.first(where: { $0.mountpoint == resolved }) { return mount }
+        if MountTable.current().entry(at: resolved)?.type == "fuse.forebay" {
+            throw Refusal(
+                "'\(path)'", "is a mount whose server is gone",
+                hint: "'forebay unmount \(resolved)', and mount it again")
+        }
         throw Refusal(
             "'\(path)'", "is not a mount of Forebay that serves", hint: "see 'forebay status'")
     }
@@ -74,6 +79,12 @@ struct MountedDatastore {
             throw Refusal(
                 "\(line) on '\(mountpoint)'", reason, hint: "see 'forebay status \(mountpoint)'")
         }
+    }
+
+    /// A path as programs open it: below the mountpoint.
+    func place(_ path: String) throws(Refusal) -> String {
+        let inner = try inner(path)
+        return mountpoint == "/" ? inner : inner == "/" ? mountpoint : mountpoint + inner
     }
 
     /// A path as the server wants it: from the root of the mount.

@@ -7,43 +7,68 @@ import Syscalls
 struct Mounter {
     let options: MountOptions
     private let expectedMounts: [String]
+    /// The datastore is served without its flash tier when that cannot be used.
+    private let isUnattended: Bool
     private let runFolder = RunFolder()
     private var subject: String { "mount of '\(options.mountpoint)'" }
 
     /// Milliseconds until the keeper must have said that it serves, or why not.
     private static let patience: UInt64 = 90_000
 
-    init(_ request: MountRequest) {
+    /// `isUnattended`: nobody reads a refusal, and machines wait for the datastore.
+    init(_ request: MountRequest, isUnattended: Bool = false) {
         options = request.options
         expectedMounts = request.expectedMounts
+        self.isUnattended = isUnattended
     }
 
     /// Mounts; returns when the mount serves, or with `foreground` when it is gone. On a refusal
     /// nothing is mounted and nothing is left.
     func mount(foreground: Bool) throws(Refusal) {
-        try prepare()
+        let flash = try prepare()
         if !foreground, ServiceHandOver(options).isDone() { return }
+        let keeper: pid_t
+        do throws(Refusal) {
+            keeper = try start(foreground: foreground)
+        } catch {
+            flash?.takeBack()
+            throw error
+        }
+        if foreground { try Foreground(keeper: keeper, options: options).stay() }
+    }
+
+    /// Refuses what cannot be mounted, and makes the state folder and the flash file. Answers the
+    /// latter when it was not there before.
+    @discardableResult
+    func prepare() throws(Refusal) -> FlashChoice? {
+        let preflight = Preflight(options: options, expectedMounts: expectedMounts)
+        if let refusal = preflight.refusal() { throw refusal }
+        try makeStateFolder()
+        guard let flash = FlashChoice(options) else { return nil }
+        do throws(Refusal) {
+            return try flash.prepare() ? flash : nil
+        } catch {
+            guard isUnattended else { throw error }
+            // The server finds out too, tells everyone, and looks for the device again.
+            SystemLog.warning("\(error.what): \(error.why)")
+            return nil
+        }
+    }
+
+    private func start(foreground: Bool) throws(Refusal) -> pid_t {
         let program = try ServerProgram.find()
         let lock = try takeName()
         if foreground { Foreground.blockSignals() }
-        let keeper: pid_t
         do throws(Refusal) {
-            keeper = try start(program, lock: lock.raw, foreground: foreground)
+            // From then on only the keeper and the server hold the lock.
+            let keeper = try start(program, lock: lock.raw, foreground: foreground)
+            discard(lock)
+            return keeper
         } catch {
             discard(lock)
             removeFiles()
             throw error
         }
-        // From here on only the keeper and the server hold the lock.
-        discard(lock)
-        if foreground { try Foreground(keeper: keeper, options: options).stay() }
-    }
-
-    /// Refuses what cannot be mounted, and makes the state folder.
-    func prepare() throws(Refusal) {
-        let preflight = Preflight(options: options, expectedMounts: expectedMounts)
-        if let refusal = preflight.refusal() { throw refusal }
-        try makeStateFolder()
     }
 
     /// Takes the mount's name, for as long as the descriptor or a copy of it is open.

@@ -46,7 +46,7 @@ struct ServiceStart {
     ) throws(Refusal) -> Mounter {
         let deadline = monotonicNanoseconds() + .milliseconds(Self.patience)
         while true {
-            let mounter = Mounter(try request())
+            let mounter = Mounter(try request(), isUnattended: true)
             do throws(Refusal) {
                 removeDeadMount(mounter.options)
                 try mounter.prepare()

@@ -14,7 +14,7 @@ struct StatusCommand: Command {
     var json = false
 
     /// Milliseconds that a server may take to answer.
-    private static let patience: UInt64 = 5000
+    static let patience: UInt64 = 5000
 
     func execute() throws(Refusal) {
         guard geteuid() == 0 else {

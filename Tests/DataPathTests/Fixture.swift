@@ -1,4 +1,5 @@
 import CLinux
+import FlashTier
 import Glibc
 import Passthrough
 import Policy
@@ -19,16 +20,19 @@ final class Fixture: Sendable {
     /// cache. Waits until the tree is known.
     init(
         ram: Int = 8 << 20, attributeTimeout: Double = 10, readOnly: Bool = false,
-        on folder: TemporaryFolder? = nil, frames: Int32? = nil, bypass: BypassMode = .off
+        on folder: TemporaryFolder? = nil, frames: Int32? = nil, bypass: BypassMode = .off,
+        flash: String? = nil
     ) throws {
         WaitMode.set(mayWait: true)
         self.folder = try folder ?? TemporaryFolder("datapath")
         mkdir(self.folder.path("backing"), 0o755)
+        var options = MountOptions(
+            backing: self.folder.path("backing"), mountpoint: self.folder.path("mount"),
+            name: "test", state: self.folder.path("state"), ram: ram,
+            attributeTimeout: attributeTimeout, readOnly: readOnly)
+        if let flash { options.flash = FlashOption(path: self.folder.path(flash)) }
         datastore = try Datastore(
-            options: MountOptions(
-                backing: self.folder.path("backing"), mountpoint: self.folder.path("mount"),
-                name: "test", state: self.folder.path("state"), ram: ram,
-                attributeTimeout: attributeTimeout, readOnly: readOnly),
+            options: options,
             framesDescriptor: frames, counters: nil, bypass: bypass)
         let datastore = datastore
         try #require(eventually { datastore.isTreeKnown.load(ordering: .acquiring) })
@@ -88,6 +92,12 @@ final class Fixture: Sendable {
         change.size = UInt64(size)
         let attributes = try datastore.setAttributes(node, change)
         #expect(attributes.size == UInt64(size))
+    }
+
+    /// Waits until flash serves, and everything that was read is stored.
+    func awaitFlash() throws {
+        let flash = try #require(datastore.flash)
+        try #require(eventually { flash.tier?.phase == .on && flash.offers.isEmpty })
     }
 
     /// The counters of a node.

@@ -11,6 +11,7 @@ final class SimulatedDevice: FlashDevice {
         /// What is durable, and what was written since, per block.
         var durable: [UInt64: [UInt8]] = [:]
         var written: [UInt64: [UInt8]] = [:]
+        var reads = 0
         var writes = 0
         var flushes = 0
         /// The power is cut at this write; nothing works afterwards.
@@ -18,6 +19,8 @@ final class SimulatedDevice: FlashDevice {
         var isCrashed = false
         /// One call in so many fails.
         var failureOdds = 0
+        /// Blocks that cannot be read.
+        var badBlocks: Set<UInt64> = []
         /// From now on every call fails.
         var isDead = false
         /// Writes are told of, with the state as it is behind them.
@@ -53,8 +56,10 @@ final class SimulatedDevice: FlashDevice {
         try check(memory.count, offset)
         try state.withLock { state throws(Errno) in
             try state.mayFail()
+            state.reads += 1
             for index in 0..<memory.count / 4096 {
                 let block = offset / 4096 + UInt64(index)
+                if state.badBlocks.contains(block) { throw .io }
                 let target = UnsafeMutableRawBufferPointer(
                     rebasing: memory[index * 4096..<(index + 1) * 4096])
                 if let bytes = state.written[block] ?? state.durable[block] {

@@ -113,18 +113,20 @@ final class FakeMount {
         try RequestSlots(descriptor: memory, populated: false)
     }
 
-    func session(_ table: fuse_lowlevel_ops, workers: Int = 4) throws(Errno) -> Session {
+    func session(
+        _ table: fuse_lowlevel_ops, workers: Int = 4, flashWorkers: Int = 4
+    ) throws(Errno) -> Session {
         try Session(
             device: kernel.device, slots: try slots(), datastore: datastore, table: table,
-            workers: workers)
+            workers: workers, flashWorkers: flashWorkers)
     }
 
     /// Runs a session while `body` plays the kernel, then unmounts and waits for its end.
     func serve(
         _ table: fuse_lowlevel_ops, predecessor: Predecessor = .none, workers: Int = 4,
-        _ body: (Session) throws -> Void
+        flashWorkers: Int = 4, _ body: (Session) throws -> Void
     ) throws {
-        let session = try session(table, workers: workers)
+        let session = try session(table, workers: workers, flashWorkers: flashWorkers)
         let isReady = Condition(false)
         let thread = try Thread(name: "session") {
             do throws(Errno) {

@@ -17,14 +17,24 @@ import Testing
             Gates.pass(parent)
             fuse_reply_err(request, 0)
         }
+        table.getattr = { request, node, _ in
+            guard WaitMode.mayReadFlash else {
+                RequestContext.current.neededMode = .flash
+                fuse_reply_none(request)
+                return
+            }
+            Gates.pass(node)
+            fuse_reply_err(request, WaitMode.current == .flash ? ENODATA : ENOTCONN)
+        }
         return table
     }
 
     /// Runs a session until it has handed over; `body` plays the kernel meanwhile.
     private func handOver(
-        _ mount: FakeMount, workers: Int = 4, _ body: (Session) throws -> Void
+        _ mount: FakeMount, workers: Int = 4, flashWorkers: Int = 4,
+        _ body: (Session) throws -> Void
     ) throws -> SessionEnd {
-        let session = try mount.session(table(), workers: workers)
+        let session = try mount.session(table(), workers: workers, flashWorkers: flashWorkers)
         let end = Condition<SessionEnd?>(nil)
         let isReady = Condition(false)
         let thread = try Thread(name: "session") {
@@ -115,6 +125,30 @@ import Testing
         try succeed(mount) { #expect(mount.kernel.receive()?.unique == 66) }
         #expect(Gates.entries(304) == 1)
         #expect(try mount.slots().value(CounterWord.restarts) == 1)
+    }
+
+    /// The same for what waits for flash; the successor does it where everything may wait.
+    @Test func whatWaitsForFlashGoesOn() throws {
+        let mount = try FakeMount()
+        let argument = [UInt8](repeating: 0, count: 16)
+        let end = try handOver(mount, flashWorkers: 1) { session in
+            mount.kernel.send(3, unique: 80, node: 305, argument)
+            Gates.awaitEntry(305)
+            mount.kernel.send(3, unique: 82, node: 306, argument)
+            let slots = try mount.slots()
+            #expect(eventually { waiting(in: slots) == 2 })
+            session.handOver()
+        }
+        #expect(end == .handedOver(isIdle: false))
+        for gate in [305, 306] as [UInt64] { Gates.open(gate) }
+        let first = mount.kernel.receive()
+        #expect(first == FakeKernel.Reply(unique: 80, error: ENODATA, body: []))
+        #expect(mount.kernel.receive(within: 100) == nil, "nothing new is begun")
+        try succeed(mount) {
+            let second = mount.kernel.receive()
+            #expect(second == FakeKernel.Reply(unique: 82, error: ENOTCONN, body: []))
+        }
+        #expect(Gates.entries(306) == 1)
     }
 
     private func waiting(in slots: RequestSlots) -> Int {

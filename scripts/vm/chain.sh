@@ -49,6 +49,26 @@ mount_client() {
         "$(nfs_source 127.0.0.1 "${4:-$MOUNT}" "$1")" "$2"
 }
 
+# second_hypervisor VERSION FOLDER: mounts the export there for a client with a network and a host name, and with them
+# an NFS identity, of its own; two mounts of one client share their delegations. no_second_hypervisor FOLDER ends it.
+second_hypervisor() {
+    mkdir -p "$2"
+    ip netns add second &&
+        ip link add second0 type veth peer name host0 netns second &&
+        ip address add 10.78.0.1/24 dev second0 && ip link set second0 up &&
+        ip -n second address add 10.78.0.2/24 dev host0 && ip -n second link set host0 up &&
+        forebay export "$MOUNT" --to 127.0.0.1,10.78.0.2 &&
+        nsenter --net=/run/netns/second unshare --uts bash -c 'hostname second; exec mount -t nfs -o "$@"' - \
+            "$(client_options "$1")" "$(nfs_source 10.78.0.1 "$MOUNT" "$1")" "$2"
+}
+
+no_second_hypervisor() {
+    umount "$1" 2>/dev/null || umount -l "$1" 2>/dev/null
+    rmdir "$1"
+    ip netns delete second 2>/dev/null
+    export_forebay
+}
+
 mount_forebay() { forebay mount "$BACKING" "$MOUNT" -o "$MOUNT_OPTIONS"; }
 
 export_forebay() { forebay export "$MOUNT" --to 127.0.0.1; }

@@ -12,14 +12,14 @@ note() { echo "NOTE $NAME@$VERSION: $*"; }
 expect() {
     local claim=$1
     shift
-    echo "+ $*"
+    echo "+ $SECONDS s: $*"
     "$@" || fail "$claim (status $? of: $*)"
 }
 
 expect_not() {
     local claim=$1
     shift
-    echo "+ ! $*"
+    echo "+ $SECONDS s: ! $*"
     ! "$@" || fail "$claim (unexpected success of: $*)"
 }
 

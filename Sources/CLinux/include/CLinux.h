@@ -61,15 +61,17 @@ int CLinux_raise_thread(void);
 int CLinux_set_io_flusher(void);
 int CLinux_open(const char *path, int flags, unsigned mode);
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode);
+unsigned CLinux_device_major(uint64_t device);
+unsigned CLinux_device_minor(uint64_t device);
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length);
 
 // Constants that are macros with casts or hidden without _GNU_SOURCE.
 extern const int CLinux_O_PATH, CLinux_O_TMPFILE, CLinux_O_DIRECT;
-extern const int CLinux_AT_EMPTY_PATH, CLinux_AT_STATX_FORCE_SYNC;
+extern const int CLinux_AT_EMPTY_PATH;
+extern const int CLinux_AT_STATX_FORCE_SYNC, CLinux_AT_STATX_DONT_SYNC;
 extern const int CLinux_RWF_DSYNC, CLinux_RWF_SYNC;
 
-/// One word of the calling thread's own: whether the request that it works on may wait for the
-/// datastore. Swift has no thread-local storage without a call to pthread_getspecific.
+/// One word of the calling thread's own: what the request that it works on may wait for. Swift has no thread-local storage without a call to pthread_getspecific.
 int CLinux_thread_word(void);
 void CLinux_set_thread_word(int value);
 /// A pointer of the calling thread's own: the request that it works on.

@@ -28,8 +28,8 @@ enum Answer {
 }
 
 /// Runs an operation and answers the request with what it returns or throws. When the operation
-/// needs the datastore and the thread may not wait for it, nothing is answered yet: the transport
-/// runs the request again on a thread that may.
+/// needs flash or the datastore and the thread may not wait for it, nothing is answered yet: the
+/// transport runs the request again on a thread that may.
 @inline(__always)
 func answer(
     _ request: fuse_req_t?, _ operation: (Request) throws(Errno) -> Answer
@@ -39,10 +39,12 @@ func answer(
     let current = Request(handle: request, context: context)
     do throws(Errno) {
         current.send(try operation(current))
-    } catch .mustWait, .mustReadFlash {
-        context.needsWaiting = true
-        fuse_reply_none(request)
     } catch {
+        if let mode = error.neededMode {
+            context.neededMode = mode
+            fuse_reply_none(request)
+            return
+        }
         if error == .stale {
             context.datastore.walkAgain(to: NodeID(context.slot.header.pointee.nodeid))
         }

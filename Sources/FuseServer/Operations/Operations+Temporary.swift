@@ -16,9 +16,11 @@ extension Operations {
                 flags: Int32(bitPattern: arguments.flags), caller: context.caller)
             var reply = TemporaryReply(entry, timeout: context.datastore.attributeTimeout)
             withUnsafeMutableBytes(of: &reply) { send(context, $0, error: 0) }
-        } catch .mustWait {
-            context.needsWaiting = true
         } catch {
+            if let mode = error.neededMode {
+                context.neededMode = mode
+                return
+            }
             let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)
             send(context, none, error: error.replyCode)
         }

@@ -5,9 +5,9 @@ import Policy
 import Synchronization
 import Syscalls
 
-// Threads that read requests from the kernel. They never wait for the datastore: what needs it
-// moves to another slot and to the worker pool, so that what is cached is served whatever the
-// datastore does.
+// Threads that read requests from the kernel. They never wait for flash or the datastore: what
+// needs them moves to another slot and to the worker pool, so that what is cached is served
+// whatever they do.
 extension Session {
     /// The body of a reader thread: returns when the mount is gone or this server hands over.
     func readRequests() {
@@ -58,16 +58,13 @@ extension Session {
             slots.count(CounterWord.opcodes + Int(operation.rawValue))
         }
         if operation.isSpecial { return special(slot, operation) }
-        if !operation.alwaysWaits {
-            context.begin(slot, length: length, isRepeat: false)
-            process(context)
-            guard context.needsWaiting else {
-                conclude(context)
-                slot.enter(.free)
-                return slot
-            }
-        }
-        return park(slot, length: length)
+        if operation.alwaysWaits { return park(slot, length: length, for: .datastore) }
+        context.begin(slot, length: length, isRepeat: false)
+        process(context)
+        if let mode = context.neededMode { return park(slot, length: length, for: mode) }
+        conclude(context)
+        slot.enter(.free)
+        return slot
     }
 
     /// After an operation: a request that nobody answered by mistake must not hang for ever.
@@ -102,34 +99,34 @@ extension Session {
     /// Gives a request to the workers, in a slot of its size. Answers the slot to read the next
     /// request into, which is this one again when the request was copied.
     @inline(never)
-    private func park(_ slot: Slot, length: Int) -> Slot {
+    private func park(_ slot: Slot, length: Int, for mode: WaitMode) -> Slot {
         slot.store(.receivedAt, monotonicNanoseconds())
         slot.store(.started, 0)
         if length <= SlotFormat.smallCapacity, let other = slots.take(.small) {
-            return move(slot, to: other, length: length)
+            return move(slot, to: other, length: length, for: mode)
         }
         // A large slot is handed over as it is while there are many: that saves the copy.
         let spare = slots.freeCount(.large) > slots.format.large / 2
-        if spare, let next = slots.take(.large) { return hand(slot, over: next) }
+        if spare, let next = slots.take(.large) { return hand(slot, over: next, for: mode) }
         if length <= SlotFormat.mediumCapacity, let other = slots.take(.medium) {
-            return move(slot, to: other, length: length)
+            return move(slot, to: other, length: length, for: mode)
         }
-        if let next = slots.take(.large) { return hand(slot, over: next) }
-        if let next = waitForSlot() { return hand(slot, over: next) }
+        if let next = slots.take(.large) { return hand(slot, over: next, for: mode) }
+        if let next = waitForSlot() { return hand(slot, over: next, for: mode) }
         if Replies.fail(slot, .timedOut, device: device) { slots.count(CounterWord.timedOut) }
         slot.enter(.free)
         return slot
     }
 
-    private func move(_ slot: Slot, to other: Slot, length: Int) -> Slot {
+    private func move(_ slot: Slot, to other: Slot, length: Int, for mode: WaitMode) -> Slot {
         other.adopt(slot, length: length)
         slot.enter(.free)
-        submit(other)
+        submit(other, for: mode)
         return slot
     }
 
-    private func hand(_ slot: Slot, over next: Slot) -> Slot {
-        submit(slot)
+    private func hand(_ slot: Slot, over next: Slot, for mode: WaitMode) -> Slot {
+        submit(slot, for: mode)
         return next
     }
 
@@ -150,36 +147,49 @@ extension Session {
 
     // MARK: - Workers
 
-    /// Queues the request of a slot for a thread that may wait.
-    func submit(_ slot: Slot) {
-        guard pool.add(slot) else { return }
+    /// Queues the request of a slot for a thread that may wait for flash or for the datastore.
+    func submit(_ slot: Slot, for mode: WaitMode) {
+        if pool.add(slot, for: mode) { startWorker(mode) }
+    }
+
+    private func startWorker(_ mode: WaitMode) {
         do throws(Errno) {
-            try Thread(name: "worker") { [self] in work() }.detach()
+            let name = mode == .flash ? "flash" : "worker"
+            try Thread(name: name) { [self] in work(mode) }.detach()
         } catch {
-            pool.threadIsMissing()
+            pool.threadIsMissing(mode)
             SystemLog.warning("no further thread for requests: \(error)")
         }
     }
 
     /// The body of a worker thread.
-    private func work() {
+    private func work(_ mode: WaitMode) {
         let context = makeContext(slots.slot(0))
         context.bind()
         defer { RequestContext.unbind() }
-        WaitMode.set(mayWait: true)
-        while let slot = pool.next() {
-            run(slot, context)
-            pool.finish(slot)
+        WaitMode.set(mode)
+        while let slot = pool.next(mode) {
+            if run(slot, context) {
+                pool.finish(slot)
+            } else if pool.passOn(slot) {
+                startWorker(.datastore)
+            }
         }
     }
 
-    private func run(_ slot: Slot, _ context: RequestContext) {
+    /// Does a request. False when it needs the datastore and this thread may not wait for that.
+    private func run(_ slot: Slot, _ context: RequestContext) -> Bool {
         // Answered while it was queued: its caller has been told to try again.
-        if slot.load(.answered) != 0 { return }
+        if slot.load(.answered) != 0 { return true }
         let length = Int(slot.load(.length))
         context.begin(slot, length: length, isRepeat: slot.load(.deaths) > 0)
         slot.store(.started, 1)
         process(context)
+        if context.neededMode != nil, !WaitMode.mayWait {
+            slot.store(.started, 0)
+            return false
+        }
         conclude(context)
+        return true
     }
 }

@@ -2,6 +2,7 @@ import CFuse
 import CLinux
 import DataPath
 import Glibc
+import Syscalls
 
 /// What a thread knows of the request that it works on. Each thread that runs operations has one
 /// and uses it again for every request, so that a request allocates nothing.
@@ -13,9 +14,9 @@ package final class RequestContext {
     package internal(set) var slot: Slot
     /// Bytes of the request as it was read, its header included.
     package internal(set) var length = 0
-    /// Set by an operation that threw `Errno.mustWait`, after fuse_reply_none: the request is done
-    /// once more on a thread that may wait.
-    package var needsWaiting = false
+    /// Set by an operation that was refused a wait (`Errno.neededMode`), after fuse_reply_none: the
+    /// request is done once more on a thread of this mode.
+    package var neededMode: WaitMode?
     /// The vectors of a read's answer. Operations fill it, send it with `sendRaw` and reset it.
     package var reply = ReadReply()
     /// Changes of names that a dead server had begun.
@@ -62,7 +63,7 @@ package final class RequestContext {
         self.slot = slot
         self.length = length
         self.isRepeat = isRepeat
-        needsWaiting = false
+        neededMode = nil
         isAnswered = false
     }
 

@@ -63,12 +63,12 @@ package final class Session: @unchecked Sendable {
     /// The same with operations of the caller's.
     init(
         device: Int32, slots: RequestSlots, datastore: Datastore, table: fuse_lowlevel_ops,
-        workers: Int = Limits.workerThreads
+        workers: Int = Limits.workerThreads, flashWorkers: Int = Limits.flashThreads
     ) throws(Errno) {
         self.device = device
         self.slots = slots
         self.datastore = datastore
-        pool = WorkerPool(slots: slots, limit: workers)
+        pool = WorkerPool(slots: slots, flashThreads: flashWorkers, threads: workers)
         try openSession(table)
         datastore.onInvalidate { [invalidation] copy in invalidation.post(copy) }
     }
@@ -126,7 +126,7 @@ package final class Session: @unchecked Sendable {
             watch()
         }
         let invalidator = try Thread(name: "invalidation") { [self] in sendInvalidations() }
-        for slot in left { submit(slot) }
+        for slot in left { submit(slot, for: .datastore) }
         noteStart(predecessor, diedAt: diedAt)
         var readers: [Thread] = []
         for number in 0..<readerCount {

@@ -1,9 +1,11 @@
 import Glibc
 import Policy
+import Synchronization
 import Syscalls
 
-/// Requests that wait for the datastore, and the threads that do them. The queue cannot overflow:
-/// it has a place for every slot.
+/// Requests that wait for flash or for the datastore, and the threads that do them. Each of the two
+/// has a queue and threads of its own, so that one of them may hang without the other. The queues
+/// cannot overflow: each has a place for every slot.
 final class WorkerPool: Sendable {
     /// What a slot's request is doing in here.
     enum Phase: UInt8, Sendable {
@@ -14,6 +16,8 @@ final class WorkerPool: Sendable {
 
     struct Entry: Sendable {
         var phase = Phase.absent
+        /// What its thread may wait for.
+        var mode = WaitMode.datastore
         /// The monitor has tried the request from memory.
         var tried = false
         /// Its caller has had a signal.
@@ -24,92 +28,95 @@ final class WorkerPool: Sendable {
         var isDone = false
     }
 
-    struct State: Sendable {
-        var queue: [Int]
-        var head = 0
-        var queued = 0
-        var running = 0
-        var idle = 0
-        var threads = 0
+    private struct State: Sendable {
+        var flash: WorkerQueue
+        var datastore: WorkerQueue
         var isStopping = false
         /// Nothing is begun any more: what is queued is for the next server.
         var isClosed = false
         var entries: [Entry]
 
-        mutating func push(_ index: Int) {
-            queue[(head + queued) % queue.count] = index
-            queued += 1
-        }
+        var running: Int { flash.running + datastore.running }
+        var isEmpty: Bool { running == 0 && flash.count == 0 && datastore.count == 0 }
 
-        mutating func pop() -> Int? {
-            guard queued > 0 else { return nil }
-            let index = queue[head]
-            head = (head + 1) % queue.count
-            queued -= 1
-            return index
-        }
-
-        /// Takes one request out of the middle of the queue.
-        mutating func remove(_ index: Int) {
-            let count = queued
-            for _ in 0..<count {
-                if let other = pop(), other != index { push(other) }
+        /// The queue of requests that may wait for this.
+        subscript(mode: WaitMode) -> WorkerQueue {
+            _read {
+                if mode == .flash { yield flash } else { yield datastore }
             }
+            _modify {
+                if mode == .flash { yield &flash } else { yield &datastore }
+            }
+        }
+
+        /// Queues a slot's request. True when another thread should be started for it.
+        mutating func queue(_ index: Int, for mode: WaitMode) -> Bool {
+            entries[index].phase = .queued
+            entries[index].mode = mode
+            self[mode].push(index)
+            return !isClosed && self[mode].startsThread()
         }
     }
 
     let slots: RequestSlots
-    private let limit: Int
-    private let state: Condition<State>
+    private let state: Mutex<State>
+    /// What the threads sleep on; may be ahead of the queues, never behind.
+    private let flashWakeups = Wakeups()
+    private let datastoreWakeups = Wakeups()
 
-    init(slots: RequestSlots, limit: Int) {
+    /// `flashThreads` and `threads` are the most that do requests that wait for flash and for the
+    /// datastore.
+    init(slots: RequestSlots, flashThreads: Int, threads: Int) {
         self.slots = slots
-        self.limit = limit
         let count = slots.format.count
-        state = Condition(
+        state = Mutex(
             State(
-                queue: Array(repeating: 0, count: count),
+                flash: WorkerQueue(places: count, limit: flashThreads),
+                datastore: WorkerQueue(places: count, limit: threads),
                 entries: Array(repeating: Entry(), count: count)))
     }
 
-    /// Queues the request of a slot, which is the pool's from now on. True when another thread
-    /// should be started for it.
-    func add(_ slot: Slot) -> Bool {
-        state.updateWakingOne { state in
-            state.entries[slot.index] = Entry(phase: .queued)
-            state.push(slot.index)
-            guard state.idle < state.queued, state.threads < limit, !state.isClosed else {
-                return false
-            }
-            state.threads += 1
-            return true
-        }
+    private func wakeups(_ mode: WaitMode) -> Wakeups {
+        mode == .flash ? flashWakeups : datastoreWakeups
     }
 
-    /// A thread that `add` asked for could not be started.
-    func threadIsMissing() { state.withLock { $0.threads -= 1 } }
-
-    /// The next request to do, waited for; nil when the pool stops.
-    func next() -> Slot? {
-        state.withLock { $0.idle += 1 }
-        let index = state.wait { state -> Int?? in
-            if state.isClosed { return .some(nil) }
-            if let index = state.pop() {
-                state.idle -= 1
-                state.running += 1
-                state.entries[index].phase = .running
-                return .some(index)
-            }
-            return state.isStopping ? .some(nil) : nil
+    /// Queues the request of a slot, which is the pool's from now on, for a thread that may wait
+    /// for flash or for the datastore. True when another such thread should be started for it.
+    func add(_ slot: Slot, for mode: WaitMode) -> Bool {
+        let startsThread = state.withLock { state in
+            state.entries[slot.index] = Entry()
+            return state.queue(slot.index, for: mode)
         }
-        guard let index, let index else { return nil }
-        return slots.slot(index)
+        wakeups(mode).post()
+        return startsThread
+    }
+
+    /// A thread that `add` or `passOn` asked for could not be started.
+    func threadIsMissing(_ mode: WaitMode) { state.withLock { $0[mode].threads -= 1 } }
+
+    /// The next request that may wait for this, waited for; nil when the pool stops.
+    func next(_ mode: WaitMode) -> Slot? {
+        state.withLock { $0[mode].idle += 1 }
+        while true {
+            wakeups(mode).take()
+            let (index, isOver) = state.withLock { state -> (Int?, Bool) in
+                if state.isClosed { return (nil, true) }
+                guard let index = state[mode].begin() else { return (nil, state.isStopping) }
+                state.entries[index].phase = .running
+                return (index, false)
+            }
+            if let index { return slots.slot(index) }
+            guard isOver else { continue }
+            // The next thread is to see it as well.
+            wakeups(mode).post()
+            return nil
+        }
     }
 
     /// A worker is through with a request: its slot is free unless the monitor uses it.
     func finish(_ slot: Slot) {
         let isFree = state.withLock { state in
-            state.running -= 1
+            state[state.entries[slot.index].mode].running -= 1
             if state.entries[slot.index].isHeld {
                 state.entries[slot.index].isDone = true
                 return false
@@ -118,6 +125,17 @@ final class WorkerPool: Sendable {
             return true
         }
         if isFree { slots.release(slot) }
+    }
+
+    /// A request on a thread that may wait for flash needs the datastore: it is queued for that.
+    /// True when another thread should be started for it.
+    func passOn(_ slot: Slot) -> Bool {
+        let startsThread = state.withLock { state in
+            state[state.entries[slot.index].mode].running -= 1
+            return state.queue(slot.index, for: .datastore)
+        }
+        datastoreWakeups.post()
+        return startsThread
     }
 
     /// Notes that the caller of a request had a signal. False when no such request waits here.
@@ -136,7 +154,7 @@ final class WorkerPool: Sendable {
     // MARK: - For the monitor
 
     /// True while nothing waits and nothing runs.
-    var isEmpty: Bool { state.withLock { $0.queued == 0 && $0.running == 0 } }
+    var isEmpty: Bool { state.withLock { $0.isEmpty } }
 
     /// The request of a slot waits or runs here.
     func contains(_ slot: Slot) -> Bool {
@@ -152,7 +170,7 @@ final class WorkerPool: Sendable {
     /// given back with `letGo`.
     func hold(where choose: (Slot, inout Entry) -> Bool) -> [Slot] {
         state.withLock { state in
-            guard state.queued > 0 || state.running > 0 else { return [] }
+            guard !state.isEmpty else { return [] }
             var chosen: [Slot] = []
             for index in state.entries.indices where state.entries[index].phase != .absent {
                 let slot = slots.slot(index)
@@ -167,28 +185,30 @@ final class WorkerPool: Sendable {
     /// Ends the hold. A request that was answered meanwhile leaves the queue if it was not begun.
     func letGo(_ slot: Slot, wasAnswered: Bool) {
         let isFree = state.withLock { state in
+            let entry = state.entries[slot.index]
             state.entries[slot.index].isHeld = false
-            if state.entries[slot.index].isDone {
-                state.entries[slot.index] = Entry()
-                return true
-            }
-            if wasAnswered, state.entries[slot.index].phase == .queued {
-                state.remove(slot.index)
-                state.entries[slot.index] = Entry()
-                return true
-            }
-            return false
+            let isQueued = wasAnswered && entry.phase == .queued
+            guard entry.isDone || isQueued else { return false }
+            if isQueued { state[entry.mode].remove(slot.index) }
+            state.entries[slot.index] = Entry()
+            return true
         }
         if isFree { slots.release(slot) }
     }
 
     // MARK: - The end
 
-    /// Lets the threads end once the queue is empty.
-    func stop() { state.update { $0.isStopping = true } }
+    /// Lets the threads end once the queues are empty.
+    func stop() { end { $0.isStopping = true } }
 
     /// Begins nothing more, whatever is queued.
-    func close() { state.update { $0.isClosed = true } }
+    func close() { end { $0.isClosed = true } }
+
+    private func end(_ change: (inout State) -> Void) {
+        state.withLock { change(&$0) }
+        flashWakeups.post()
+        datastoreWakeups.post()
+    }
 
     /// Waits until no thread works on a request; false when the monotonic time `deadline` passes
     /// first.

@@ -16,8 +16,6 @@ struct ImageReader: ~Copyable {
     /// Blocks of these that are all zero.
     private(set) var zeroBlocks: UInt64 = 0
 
-    /// SEEK_DATA of lseek(2), which Swift does not see.
-    private static let seekData: Int32 = 3
     private static let stretch = 1 << 20
     private static let blockSize = Limits.blockSize
 
@@ -39,12 +37,14 @@ struct ImageReader: ~Copyable {
         _ file: Int32, size: UInt64, progress: (UInt64) -> Void
     ) throws(Errno) {
         posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL)
-        var data = try dataStart(file, from: 0, size: size)
+        var data = try SparseFile.dataStart(file, from: 0, size: size)
         var offset: UInt64 = 0
         while offset < size {
             let length = min(UInt64(Self.stretch), size - offset)
             if isWanted(offset / UInt64(Self.stretch)) {
-                if data < offset { data = try dataStart(file, from: offset, size: size) }
+                if data < offset {
+                    data = try SparseFile.dataStart(file, from: offset, size: size)
+                }
                 if data >= offset + length {
                     count(zeros: length)
                 } else {
@@ -53,17 +53,6 @@ struct ImageReader: ~Copyable {
             }
             offset += length
             progress(offset)
-        }
-    }
-
-    /// Where data begins at or behind `offset`; `size` when there is none. File systems that know
-    /// no holes have data everywhere.
-    private func dataStart(_ file: Int32, from offset: UInt64, size: UInt64) throws(Errno) -> UInt64
-    {
-        do throws(Errno) {
-            return UInt64(try call { CLinux_seek(file, Int64(offset), Self.seekData) })
-        } catch {
-            return error == Errno(ENXIO) ? size : offset
         }
     }
 

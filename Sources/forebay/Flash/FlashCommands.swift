@@ -17,22 +17,15 @@ struct FormatCommand: Command {
     var force = false
 
     func execute() throws(Refusal) {
-        let device = try openFlash(flash, readOnly: false)
-        let contents = try deviceAnswers(flash) { () throws(Errno) in
-            try FlashFormat.contents(of: device)
-        }
+        let place = FlashPlace(flash)
+        let device = try place.open(readOnly: false)
+        let contents = try place.contents(of: device)
         if case .foreign(let what) = contents, !force {
             throw Refusal(
                 "'\(flash)'", "it holds \(what)",
                 hint: "with --force that is lost and the device formatted")
         }
-        guard FlashGeometry(size: device.size, regionBlocks: Limits.flashRegionBlocks) != nil
-        else {
-            throw Refusal(
-                "'\(flash)'", "\(ByteSize.readable(device.size)) is too small for a flash tier",
-                hint: "take at least \(ByteSize.exact(Limits.minimumFlash))")
-        }
-        try deviceAnswers(flash) { () throws(Errno) in try FlashFormat.format(device) }
+        try place.format(device)
         let owner = if case .ours(let owner) = contents { owner } else { "" }
         let before = owner.isEmpty ? "" : ", which was the cache of \(owner)"
         print("formatted '\(flash)'\(before): \(ByteSize.readable(device.size)) of flash tier")
@@ -51,8 +44,7 @@ struct CheckCommand: Command {
     var json = false
 
     func execute() throws(Refusal) {
-        let device = try openFlash(flash, readOnly: true)
-        let check = try verify(device)
+        let check = try verify()
         print(json ? check.json : check.text)
         guard !check.isDamaged else {
             throw Refusal(
@@ -62,16 +54,10 @@ struct CheckCommand: Command {
         }
     }
 
-    private func verify(_ device: FileDevice) throws(Refusal) -> FlashCheck {
-        let contents = try deviceAnswers(flash) { () throws(Errno) in
-            try FlashFormat.contents(of: device)
-        }
-        let hint = "'forebay format --flash \(flash)' prepares it"
-        switch contents {
-        case .nothing: throw Refusal("'\(flash)'", "it is not formatted", hint: hint)
-        case .foreign(let what): throw Refusal("'\(flash)'", "it holds \(what)")
-        case .ours: break
-        }
+    private func verify() throws(Refusal) -> FlashCheck {
+        let place = FlashPlace(flash)
+        let device = try place.open(readOnly: true)
+        _ = try place.header(of: device)
         var progress: ProgressBar?
         defer { progress?.finish() }
         do throws(Errno) {
@@ -80,43 +66,8 @@ struct CheckCommand: Command {
                 progress?.show(done)
             }
         } catch {
-            switch error {
-            case .invalid:
-                throw Refusal("'\(flash)'", "both copies of its header are damaged", hint: hint)
-            case .noSpace:
-                throw Refusal("'\(flash)'", "it is shorter than it was when it was formatted")
-            default: throw Refusal("'\(flash)'", "it cannot be read: \(error)")
-            }
+            throw Refusal("'\(flash)'", "it cannot be read: \(error)")
         }
-    }
-}
-
-/// Opens a device for a command.
-private func openFlash(_ path: String, readOnly: Bool) throws(Refusal) -> FileDevice {
-    do throws(Errno) {
-        return try FileDevice(path: path, readOnly: readOnly)
-    } catch {
-        switch error {
-        case .noEntry:
-            throw Refusal("'\(path)'", "there is no such device or file")
-        case .busy:
-            throw Refusal("'\(path)'", "it is in use", hint: "unmount what uses it")
-        case .invalid, .isDirectory:
-            throw Refusal(
-                "'\(path)'", "it is neither a block device nor a file that can be used directly")
-        default: throw Refusal("'\(path)'", "it cannot be opened: \(error)")
-        }
-    }
-}
-
-/// Errors of the device as refusals.
-private func deviceAnswers<Result>(
-    _ path: String, _ body: () throws(Errno) -> Result
-) throws(Refusal) -> Result {
-    do throws(Errno) {
-        return try body()
-    } catch {
-        throw Refusal("'\(path)'", "the device fails: \(error)")
     }
 }
 

@@ -6,24 +6,14 @@ kills=${VM_KILLS:-25}
 mkdir "$FILER/$NAME"
 second=/chain/second stop=/run/vm/stop
 
-# The second client has a network, and with it an identity, of its own.
 undo() {
     touch $stop
     pkill -P $$ fio
     wait
-    umount $second 2>/dev/null || umount -l $second 2>/dev/null
-    ip netns delete second 2>/dev/null
-    forebay export "$MOUNT" --to 127.0.0.1
+    no_second_hypervisor $second
 }
 trap undo EXIT
-mkdir -p $second
-ip netns add second
-ip link add second0 type veth peer name host0 netns second
-ip address add 10.78.0.1/24 dev second0 && ip link set second0 up
-ip -n second address add 10.78.0.2/24 dev host0 && ip -n second link set host0 up
-expect "an export to both" forebay export "$MOUNT" --to 127.0.0.1,10.78.0.2
-expect "a second client" nsenter --net=/run/netns/second mount -t nfs -o "$(client_options "$VERSION")" \
-    "$(nfs_source 10.78.0.1 "$MOUNT" "$VERSION")" $second
+expect "a second client" second_hypervisor "$VERSION" $second
 expect "the folder at the second client" soon 60 test -d "$second/$NAME"
 
 fio --name=verify --filename="$HERE/disk.img" --size=4M --rw=randwrite --bs=16k --sync=1 --verify=crc32c \

@@ -1,15 +1,21 @@
 # shellcheck shell=bash
 # Locks of one hypervisor hold against another: whole files, ranges, waiting for them, and their release.
-# Version 3 takes them from lockd and rpc.statd, so these mounts are made without nolock.
+# Version 3 takes them from lockd and rpc.statd, of which a kernel has one each, so both mounts are then this host's,
+# and made without nolock; a lock belongs to a process there.
 one=/chain/one two=/chain/two
-mkdir -p $one $two "$FILER/$NAME"
+mkdir "$FILER/$NAME"
 : >"$FILER/$NAME/locked"
-mount_options() { client_options "$1" | sed 's/nolock,//'; }
-for place in $one $two; do
-    expect "a mount with locks" mount -t nfs -o "$(mount_options "$VERSION"),nosharecache" \
-        "$(nfs_source 127.0.0.1 "$MOUNT" "$VERSION")" $place
-done
-trap 'kill $(jobs -p) 2>/dev/null; sleep 1; umount -l $one $two; rmdir $one $two' EXIT
+if [[ $VERSION == 3 ]]; then
+    options=$(client_options 3 | sed 's/nolock,//'),nosharecache
+    mkdir -p $one $two
+    expect "a mount with locks" mount -t nfs -o "$options" "127.0.0.1:$MOUNT" $one
+    expect "another mount with locks" mount -t nfs -o "$options" "127.0.0.1:$MOUNT" $two
+    trap 'kill $(jobs -p) 2>/dev/null; wait; umount $one $two || umount -l $one $two; rmdir $one $two' EXIT
+else
+    one=$CLIENT
+    expect "another hypervisor" second_hypervisor "$VERSION" $two
+    trap 'kill $(jobs -p) 2>/dev/null; wait; no_second_hypervisor $two' EXIT
+fi
 file=$NAME/locked
 
 # -o: the lock is flock's own, not its child's, and goes with it.
