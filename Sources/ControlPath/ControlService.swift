@@ -126,6 +126,10 @@ package struct ControlService: Sendable {
         writer.add("ram_budget_bytes", report.budgetBytes)
         writer.add("ram_bookkeeping_bytes", report.bookkeepingBytes)
         writer.add("evictions", report.evictions)
+        if let flash = report.flash {
+            writer.add("flash_path", flash.path)
+            writer.add("flash_writes_per_day_limit", json: Ratio.text(flash.writesPerDayLimit))
+        }
         writer.add("inodes", report.inodes)
         writer.add("descriptors", report.descriptors)
         var requests = JSONWriter()

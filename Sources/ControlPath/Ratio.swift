@@ -18,4 +18,10 @@ package enum Ratio {
         let zeros = String(repeating: "0", count: max(0, min(decimals, 6) - digits.count))
         return "\(carried).\(zeros)\(digits)"
     }
+
+    /// A number that is not negative, with two decimals; what is no such number is `0.00`.
+    package static func text(_ number: Double) -> String {
+        let hundredths = number.isFinite ? UInt64(max(0, min(number, 1e9)) * 100 + 0.5) : 0
+        return text(hundredths, 100, decimals: 2, whenEmpty: "0.00")
+    }
 }

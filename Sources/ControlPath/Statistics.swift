@@ -24,19 +24,17 @@ struct Snapshot: Sendable {
     let statistics: StatisticsReport
     let datastore: DatastoreReport
     let facts: ServerFacts
-    // The tiers that answer these are not part of this version: nothing is ever in them.
-    let hitsFlash: UInt64 = 0
+    // The journal that answers these is not part of this version: nothing is ever in it.
     let hitsDirty: UInt64 = 0
     let dirtyBytes: UInt64 = 0
-    let uniqueBytesFlash: UInt64 = 0
 
     /// Blocks that a tier answered.
     var hits: UInt64 {
-        statistics.hitsRAM &+ hitsFlash &+ hitsDirty &+ statistics.hitsZero
+        statistics.hitsRAM &+ statistics.hitsFlash &+ hitsDirty &+ statistics.hitsZero
     }
 
-    /// Contents stored in any tier, counted once.
-    var uniqueBytes: UInt64 { datastore.uniqueBytesRAM &+ uniqueBytesFlash }
+    /// The flash tier; all zero when the mount has none.
+    var flash: FlashReport { datastore.flash ?? FlashReport() }
 }
 
 /// One number that users can read, under its name behind `user.forebay.`.
@@ -56,7 +54,7 @@ struct Statistic: Sendable {
     }
 
     /// Every statistic, in the order in which they are shown.
-    static let all: [Statistic] = perNode + wholeDatastore
+    static let all: [Statistic] = perNode + wholeDatastore + flashTier
 
     private static let perNode: [Statistic] = [
         Statistic("reads") { .number($0.statistics.reads) },
@@ -64,7 +62,7 @@ struct Statistic: Sendable {
         Statistic("writes") { .number($0.statistics.writes) },
         Statistic("write_bytes") { .number($0.statistics.writeBytes) },
         Statistic("hits_ram") { .number($0.statistics.hitsRAM) },
-        Statistic("hits_flash") { .number($0.hitsFlash) },
+        Statistic("hits_flash") { .number($0.statistics.hitsFlash) },
         Statistic("hits_dirty") { .number($0.hitsDirty) },
         Statistic("hits_zero") { .number($0.statistics.hitsZero) },
         Statistic("misses") { .number($0.statistics.misses) },
@@ -86,12 +84,13 @@ struct Statistic: Sendable {
 
     private static let wholeDatastore: [Statistic] = [
         Statistic("unique_bytes_ram", rootOnly: true) { .number($0.datastore.uniqueBytesRAM) },
-        Statistic("unique_bytes_flash", rootOnly: true) { .number($0.uniqueBytesFlash) },
-        Statistic("unique_bytes", rootOnly: true) { .number($0.uniqueBytes) },
+        Statistic("unique_bytes_flash", rootOnly: true) { .number($0.datastore.uniqueBytesFlash) },
+        Statistic("unique_bytes", rootOnly: true) { .number($0.datastore.uniqueBytes) },
         Statistic("dedup_ratio", rootOnly: true) {
             .decimal(
                 Ratio.text(
-                    $0.statistics.cachedBytes, $0.uniqueBytes, decimals: 2, whenEmpty: "1.00"))
+                    $0.statistics.cachedBytes, $0.datastore.uniqueBytes, decimals: 2,
+                    whenEmpty: "1.00"))
         },
         Statistic("health", rootOnly: true) { .text($0.datastore.health) },
         Statistic("health_transitions", rootOnly: true) {
@@ -100,6 +99,20 @@ struct Statistic: Sendable {
         Statistic("version", rootOnly: true) { _ in .text(Version.text) },
         Statistic("uptime", rootOnly: true) { .number($0.facts.uptime) },
         Statistic("restarts", rootOnly: true) { .number($0.facts.restarts) },
+    ]
+
+    private static let flashTier: [Statistic] = [
+        Statistic("flash_state", rootOnly: true) { .text($0.datastore.flash?.state ?? "none") },
+        Statistic("flash_loaded", rootOnly: true) { .decimal(Ratio.text($0.flash.loaded)) },
+        Statistic("flash_size_bytes", rootOnly: true) { .number($0.flash.sizeBytes) },
+        Statistic("flash_written_bytes", rootOnly: true) { .number($0.flash.writtenBytes) },
+        Statistic("flash_writes_per_day", rootOnly: true) {
+            .decimal(Ratio.text($0.flash.writesPerDay))
+        },
+        Statistic("flash_index_bytes", rootOnly: true) { .number($0.flash.indexBytes) },
+        Statistic("flash_damaged_blocks", rootOnly: true) { .number($0.flash.damagedBlocks) },
+        Statistic("flash_errors", rootOnly: true) { .number($0.flash.errors) },
+        Statistic("flash_skipped_blocks", rootOnly: true) { .number($0.flash.skippedBlocks) },
     ]
 }
 
