@@ -9,6 +9,7 @@ import Testing
 extension OnMounts {
     /// What changed while Forebay could not see it is read as it is now.
     @Suite(.serialized) struct FlashStaleTests {
+        private static let isLong = getenv("FOREBAY_TEST_LONG") != nil
         private static let blocks = 512
 
         /// A change of `disk` on the datastore, which others make; `spare` lies next to it.
@@ -94,7 +95,7 @@ extension OnMounts {
 
         /// Each of them while nothing is mounted, with a file that stayed the same as the witness
         /// that flash was in use.
-        @Test(arguments: Foreign.all)
+        @Test(.enabled(if: isLong, "FOREBAY_TEST_LONG=1"), arguments: Foreign.all)
         func betweenTwoMounts(foreign: Foreign) throws {
             try withFlash(prepare: Self.prepare) { mount, datastore, _ in
                 try fill(mount)
@@ -107,11 +108,11 @@ extension OnMounts {
             }
         }
 
-        /// All of them one after the other after deaths of everything, in one mount that is being
-        /// written.
-        @Test func afterDeaths() throws {
+        /// All of them one after the other, after unmounts and after deaths of everything, with a
+        /// file that is being written.
+        @Test func betweenMountsAndAfterDeaths() throws {
             try withFlash(prepare: Self.prepare) { mount, datastore, _ in
-                for foreign in Foreign.all {
+                for (number, foreign) in Foreign.all.enumerated() {
                     for name in ["disk", "spare"] where !Files.exists(datastore.folderPath(name)) {
                         try Content.write(datastore.folderPath(name), seed: 4, count: Self.blocks)
                     }
@@ -125,11 +126,17 @@ extension OnMounts {
                     }
                     let flash = try Numbers(mount)["hits_flash"]
                     #expect(flash >= Self.blocks, "\(foreign.name): \(flash) hits")
-                    let file = try OpenFile(mount.path("other"), O_WRONLY | O_DSYNC)
+                    let file = try TestFile(mount.path("other"), O_WRONLY | O_DSYNC)
                     try file.write(Content.block(seed: 5, number: 0), at: 5 * 4096)
-                    try crash(mount) {
+                    file.close()
+                    let change = {
                         try foreign.change(
                             datastore.folderPath("disk"), datastore.folderPath("spare"))
+                    }
+                    if number % 2 == 0 {
+                        try remount(mount, change)
+                    } else {
+                        try crash(mount, change)
                     }
                     try expectTruth(mount, datastore, foreign.name)
                 }

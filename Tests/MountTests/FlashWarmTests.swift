@@ -71,6 +71,7 @@ extension OnMounts {
             try withFilled(4096) { mount, datastore, medium in
                 // All of it durable on the device, as after some time.
                 try remount(mount)
+                let events = try EventLog(mount)
                 for round in 0..<(Self.isLong ? 20 : 2) as Range<UInt64> {
                     let writer = try DiskWriter(
                         mount.path("disk"), blocks: 0..<1024, seed: round)
@@ -90,6 +91,7 @@ extension OnMounts {
                     #expect(reading.flash >= 3072 - Self.region, "\(reading.text)")
                     print("written at the death: \(reading.text)")
                 }
+                #expect(events.count(.problem) == 0, "\(events.lines)")
             }
         }
 
@@ -99,8 +101,11 @@ extension OnMounts {
                 try remount(mount)
                 var random = SplitMix64.announced()
                 var lost = 0
+                let events = try EventLog(mount)
                 for round in 0..<(Self.isLong ? 40 : 3) as Range<UInt64> {
                     try medium.host.setVolatile(true)
+                    // So that there is something to lose most of the time.
+                    try medium.host.setLatency("fsync", microseconds: 100_000)
                     let writer = try DiskWriter(
                         mount.path("disk"), blocks: 0..<1024, seed: round)
                     // What is written is read again, which fills flash.
@@ -114,6 +119,7 @@ extension OnMounts {
                         reader.stop()
                         lost += try medium.host.cut(seed: random.next())
                         try medium.host.setVolatile(false)
+                        try medium.host.heal()
                     }
                     let below = try Files.read(datastore.folderPath("disk"))
                     let reading = try FlashReading(mount, datastore, "disk")
@@ -122,6 +128,7 @@ extension OnMounts {
                     print("after a cut of the power: \(reading.text)")
                 }
                 #expect(lost > 0, "the device lost something")
+                #expect(events.count(.problem) == 0, "\(events.lines)")
             }
         }
     }
