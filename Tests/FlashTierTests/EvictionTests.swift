@@ -92,7 +92,7 @@ import Testing
         let tier = try makeTier()
         let slots = tier.statistics.slots
         _ = hits(tier, 1, 0..<slots)
-        for _ in 0..<6 { _ = hits(tier, 2, 0..<slots / 2) }
+        for _ in 0..<8 { _ = hits(tier, 2, 0..<slots / 2) }
         #expect(hits(tier, 2, 0..<slots / 2) * 10 >= Int(slots / 2) * 9)
     }
 
