@@ -19,7 +19,7 @@ struct Filling {
     var nextShard = 0
     /// Files that were dropped before the present walk through the map began.
     var dead: Set<UInt32> = []
-    let ghosts: GhostFilter
+    var ghosts: GhostFilter
 
     init(slotsPerRegion: Int, ghosts: GhostFilter) {
         summary = RegionSummary(count: slotsPerRegion)
@@ -28,12 +28,13 @@ struct Filling {
 }
 
 /// Remembers fingerprints that were offered and not stored, so that the second offer is. One byte
-/// for each, the place chosen by the fingerprint; what falls on the same place replaces it: what
-/// comes again before as many others as there are slots is known in more than a third of all
-/// cases, and one in 256 others is taken for known.
+/// for each, the place chosen by the fingerprint; what falls on the same place replaces it every
+/// other time, so that two that come in turn are not forgotten for ever. What comes again before
+/// as many others as there are slots is mostly known; one in 256 others is taken for known.
 struct GhostFilter: @unchecked Sendable {
     private let tags: UnsafeMutablePointer<UInt8>
     private let count: Int
+    private var conflicts: UInt64 = 0
 
     static func count(slots: Int) -> Int { max(64, slots) }
 
@@ -44,13 +45,34 @@ struct GhostFilter: @unchecked Sendable {
         tags = arena.take(UInt8.self, count)
     }
 
+    /// Copies a part to where the payload of a page is; answers how many bytes.
+    func copy(from first: Int, to block: UnsafeMutableRawBufferPointer) -> Int {
+        let length = min(SealedPage.room, count - first)
+        let payload = UnsafeMutableRawBufferPointer(
+            rebasing: block[SealedPage.start..<SealedPage.start + length])
+        payload.copyMemory(from: UnsafeRawBufferPointer(start: tags + first, count: length))
+        return length
+    }
+
+    /// Takes a part back.
+    func restore(_ payload: UnsafeRawBufferPointer, at first: Int) {
+        guard first < count else { return }
+        let length = min(payload.count, count - first)
+        UnsafeMutableRawBufferPointer(start: tags + first, count: length)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: payload[..<length]))
+    }
+
     /// Whether the fingerprint was seen before; it is remembered when it was not.
-    func sawBefore(_ fingerprint: Fingerprint) -> Bool {
+    mutating func sawBefore(_ fingerprint: Fingerprint) -> Bool {
         let place = scaled(fingerprint.high, count)
         let tag = max(UInt8(truncatingIfNeeded: fingerprint.low), 1)
         if tags[place] == tag {
             tags[place] = 0
             return true
+        }
+        if tags[place] != 0 {
+            conflicts += 1
+            if spread(conflicts) & 1 == 0 { return false }
         }
         tags[place] = tag
         return false

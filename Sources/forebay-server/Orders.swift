@@ -52,9 +52,15 @@ final class Orders: ServerOrders {
             datastore.setTimeouts(
                 attributes: after.attributeTimeout, backend: after.backendTimeout)
             SystemLog.notice("set \(changes.joined(separator: " "))")
-            // A tier has one size all its life: a new server begins another, which is empty.
-            return after.ram == before.ram ? OrderResult() : successor(.handOver)
+            return Self.hasOtherTiers(after, before) ? successor(.handOver) : OrderResult()
         }
+    }
+
+    /// A tier has one size, one device and one budget all its life: a new server begins another.
+    /// What is in memory stays unless its size changes.
+    private static func hasOtherTiers(_ after: MountOptions, _ before: MountOptions) -> Bool {
+        after.ram != before.ram || after.flash?.path != before.flash?.path
+            || (after.flash != nil && after.flashWritesPerDay != before.flashWritesPerDay)
     }
 
     func bypass(_ isOn: Bool) throws(Refusal) -> OrderResult {

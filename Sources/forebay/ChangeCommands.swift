@@ -6,7 +6,7 @@ import Syscalls
 struct SetCommand: Command {
     static let configuration = CommandConfiguration(
         commandName: "set",
-        abstract: "Change ram, write or the timeouts of a mount while it serves.",
+        abstract: "Change the tiers, write or the timeouts of a mount while it serves.",
         discussion: "What is set lasts until the unmount.")
 
     @Argument(help: "The mount.")
@@ -17,8 +17,32 @@ struct SetCommand: Command {
 
     func execute() throws(Refusal) {
         let mount = try MountedDatastore.find(mountpoint)
-        let answer = try mount.change("set " + changes.joined(separator: " "))
+        let flash = try prepareFlash(of: mount)
+        let answer: JSONValue
+        do throws(Refusal) {
+            answer = try mount.change("set " + changes.joined(separator: " "))
+        } catch {
+            flash?.takeBack()
+            throw error
+        }
         if answer["restarts"] != nil { try mount.awaitSuccessor(answer) }
+    }
+
+    /// Refuses a flash device that cannot be used; answers a file that was made for it. Nothing is
+    /// made when anything else that is asked for is refused.
+    private func prepareFlash(of mount: MountedDatastore) throws(Refusal) -> FlashChoice? {
+        guard changes.contains(where: { $0.contains("flash=") }) else { return nil }
+        let status = try mount.ask("status", milliseconds: StatusCommand.patience)
+        guard let backing = status["backing"]?.plain, let options = status["options"]?.plain else {
+            throw Refusal("'\(mount.mountpoint)'", "does not tell its options")
+        }
+        let before = try MountOptionsParser.parse(
+            backing: backing, mountpoint: mount.mountpoint, options: [options])
+        let after = try RuntimeOptions.apply(changes, to: before)
+        guard after.flash?.path != before.flash?.path, let choice = FlashChoice(after) else {
+            return nil
+        }
+        return try choice.prepare() ? choice : nil
     }
 }
 

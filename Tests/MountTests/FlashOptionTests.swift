@@ -121,15 +121,93 @@ extension OnMounts {
                 owner = other.name
                 // It is in use, and tells by whom.
                 try expectRefusal(device, "in use by the mount at '\(other.path)'")
-                let result = try ChildProcess.run(
+                let check = try ChildProcess.run(
                     try Programs.forebay, ["check", "--flash", device])
-                #expect(result.status == 1 && result.errorOutput.contains("in use"))
+                #expect(check.status == 1 && check.errorOutput.contains("in use"))
                 try other.unmount()
+                // Its own again, but not with another datastore.
+                try other.mount()
+                try other.unmount()
+                let elsewhere = try space.makeFolder("elsewhere")
+                let result = try ChildProcess.run(
+                    other.program,
+                    ["mount", elsewhere, other.path, "-o", other.options.joined(separator: ",")])
+                #expect(result.status == 1, "\(result.text)")
+                #expect(result.errorOutput.contains("this name and another datastore"))
             }
-            try expectRefusal(device, "is the cache of another mount, \(owner)@")
+            try expectRefusal(device, "is the cache of a mount of another name, \(owner)@")
             try format()
             #expect(try mount(device).status == 0)
             try ChildProcess.check(try Programs.forebay, ["unmount", mountpoint])
+        }
+
+        /// Under a mount that serves: another device, none, and refusals that change nothing.
+        @Test func flashIsAddedReplacedAndRemoved() throws {
+            let content = Content.blocks(seed: 3, count: 64)
+            let other = space.path("other")
+            try withForebay(over: backing, options: ["ram=16M"]) { mount in
+                #expect(try mount.xattr("flash_state") == "none")
+                #expect(try readDirect(mount.path("disk")) == content)
+                let refused = try mount.attempt("set", "flash=\(device)", "attr_timeout=3")
+                #expect(refused.status == 1 && refused.errorOutput.contains("no such device"))
+                let wrong = try mount.attempt("set", "flash=\(device):32M", "attr_timeout=x")
+                #expect(wrong.status == 2, "\(wrong.text)")
+                #expect(!Files.exists(device))
+                #expect(try mount.xattr("restarts") == "0")
+
+                for path in [device, other] {
+                    try mount.command("set", "flash=\(path):32M")
+                    try #require(eventually { (try? mount.xattr("flash_state")) == "on" })
+                    #expect(try mount.status().text("flash_path") == path)
+                    try mount.command("drop")
+                    #expect(try readDirect(mount.path("disk")) == content)
+                    #expect(
+                        eventually {
+                            (try? mount.xattr("unique_bytes_flash")) == "\(64 * 4096)"
+                        })
+                }
+                // The one that was replaced is free, and what the other has outlives a new server.
+                try ChildProcess.check(mount.program, ["check", "--flash", device])
+                try mount.command("set", "flash_dwpd=1.5")
+                try #require(eventually { (try? mount.xattr("flash_state")) == "on" })
+                #expect(try mount.status().text("flash_writes_per_day_limit") == "1.50")
+                #expect(try mount.xattr("unique_bytes_flash") == "\(64 * 4096)")
+
+                try mount.command("set", "flash=none")
+                #expect(try mount.xattr("flash_state") == "none")
+                #expect(try readDirect(mount.path("disk")) == content)
+                try ChildProcess.check(mount.program, ["check", "--flash", other])
+            }
+        }
+
+        /// Machines wait for a service; what is wrong with its device is told and not waited for.
+        @Test func aServiceDoesWithoutADeviceThatCannotBeUsed() throws {
+            let manager = try FakeServiceManager()
+            defer { manager.stop() }
+            defer { Mounts.removeAll(below: mountpoint) }
+            try make(64 << 20)
+            try OpenFile(device, O_WRONLY).write([0x53, 0xef], at: 0x438)
+            let options = "ram=16M,name=\(name),state=\(space.path("state")),flash=\(device)"
+            let keeper = try manager.start(
+                ["mount", backing, mountpoint, "--foreground", "-o", options])
+            try #require(
+                eventually(within: 20) { manager.count("READY=1") > 0 }, "\(keeper.outputs)")
+            #expect(
+                try Files.haveEqualContents("\(mountpoint)/disk", "\(backing)/disk"))
+            let status = try ChildProcess.check(
+                try Programs.forebay, ["status", mountpoint, "--json"])
+            let state = try #require(FlatJSON(status.output).text("flash_state"))
+            #expect(state.hasPrefix("off: "), "\(state)")
+            #expect(try OpenFile(device, O_RDONLY).read(at: 0x438, count: 2) == [0x53, 0xef])
+            // It is used as soon as it can be.
+            try format()
+            #expect(
+                eventually(within: 20) {
+                    let bytes = try? Files.xattr(mountpoint, "user.forebay.flash_state")
+                    return bytes == Array("on".utf8)
+                })
+            try ChildProcess.check("umount", [mountpoint])
+            #expect(keeper.wait(seconds: 20)?.status == 0)
         }
     }
 }

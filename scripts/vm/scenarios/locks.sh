@@ -4,7 +4,7 @@
 # and made without nolock; a lock belongs to a process there.
 one=/chain/one two=/chain/two
 mkdir "$FILER/$NAME"
-: >"$FILER/$NAME/locked"
+touch "$FILER/$NAME"/{locked,ranges}
 if [[ $VERSION == 3 ]]; then
     options=$(client_options 3 | sed 's/nolock,//'),nosharecache
     mkdir -p $one $two
@@ -16,21 +16,17 @@ else
     expect "another hypervisor" second_hypervisor "$VERSION" $two
     trap 'kill $(jobs -p) 2>/dev/null; wait; no_second_hypervisor $two' EXIT
 fi
-file=$NAME/locked
 
 # -o: the lock is flock's own, not its child's, and goes with it.
+file=$NAME/locked
 flock -o -x "$one/$file" bash -c 'touch /run/vm/held; exec sleep 300' &
 holder=$!
 expect "a lock is given" soon 30 test -e /run/vm/held
 expect_not "a lock conflicts with another client's" flock -n -x "$two/$file" true
 expect_not "a shared lock conflicts with an exclusive one" flock -n -s "$two/$file" true
+# Who waits asks again every half a minute: of FUSE the kernel's NFS servers do not wait for a lock.
 flock -x "$two/$file" touch /run/vm/waited &
-sleep 2
-[[ ! -e /run/vm/waited ]] || fail "a lock was given while another client held it"
-kill $holder
-expect "who waits for a lock gets it" soon 60 test -e /run/vm/waited
-expect "a free lock is given" flock -n -x "$two/$file" true
-rm -f /run/vm/held /run/vm/waited
+waiter=$!
 
 # lock_range FILE START LENGTH COMMAND…: fcntl(F_SETLK) on a range while COMMAND runs; status 9 when refused.
 locker='use Fcntl; my ($name, $start, $length, @command) = @ARGV;
@@ -38,13 +34,19 @@ locker='use Fcntl; my ($name, $start, $length, @command) = @ARGV;
     fcntl($file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, $start, $length, 0)) or exit 9;
     exit(system(@command) >> 8);'
 lock_range() { perl -e "$locker" "$@"; }
-perl -e "$locker" "$one/$file" 0 4096 bash -c 'touch /run/vm/held; exec sleep 300' &
-holder=$!
-expect "a range lock is given" soon 30 test -e /run/vm/held
+ranges=$NAME/ranges
+perl -e "$locker" "$one/$ranges" 0 4096 bash -c 'touch /run/vm/range-held; exec sleep 300' &
+range_holder=$!
+expect "a range lock is given" soon 30 test -e /run/vm/range-held
 status=0
-lock_range "$two/$file" 1024 512 true || status=$?
+lock_range "$two/$ranges" 1024 512 true || status=$?
 expect_equal "an overlapping range is refused" 9 $status
-expect "a range beside it is free" lock_range "$two/$file" 4096 4096 true
-kill -9 $holder
-rm -f /run/vm/held
-expect "the range is free afterwards" soon 30 lock_range "$two/$file" 0 4096 true
+expect "a range beside it is free" lock_range "$two/$ranges" 4096 4096 true
+kill -9 $range_holder
+expect "the range is free afterwards" soon 30 lock_range "$two/$ranges" 0 4096 true
+
+[[ ! -e /run/vm/waited ]] || fail "a lock was given while another client held it"
+kill $holder
+expect "who waits for a lock gets it" soon 60 test -e /run/vm/waited
+expect "the lock that was waited for" wait $waiter
+expect "a free lock is given" flock -n -x "$two/$file" true

@@ -3,8 +3,8 @@
 # Emulated, a create takes a tenth of a second and a listing ten milliseconds for each name, so most files are there
 # already, made at the filer; VM_FILES=10000 VM_CREATE=10000 has patience.
 # Once: names are the same to both versions.
-count=${VM_FILES:-10000}
-create=${VM_CREATE:-500}
+count=${VM_FILES:-2500}
+create=${VM_CREATE:-120}
 mkdir "$FILER/$NAME"
 (cd "$FILER/$NAME" && seq -f 'file%.0f' $((create + 1)) $count | xargs touch)
 list() { ls -U "$1" | sort; }
