@@ -12,7 +12,7 @@ SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-vm test build bench bench-pauses check install uninstall soak fmt clean
+.PHONY: demo demo-vm test build bench bench-flash bench-pauses check install uninstall soak fmt clean
 
 # Boots a storm of real disk images through the cache: a before/after table.
 demo: build
@@ -41,6 +41,11 @@ build:
 bench: build
 	scripts/install-dependencies bench
 	Benchmarks/run
+
+# Reads from flash against reads of the flash file itself.
+bench-flash: build
+	scripts/install-dependencies bench
+	Benchmarks/run flash
 
 # What clients see when the server dies: the distribution of pauses in several situations.
 bench-pauses: build

@@ -106,7 +106,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["CLinux", "Syscalls"], path: "Tests/TestSupport",
             swiftSettings: strict),
         .executableTarget(
-            name: "test-datastore", dependencies: ["CFuse", "CLinux", "Syscalls"],
+            name: "test-datastore", dependencies: ["CFuse", "CLinux", "Syscalls", "TestSupport"],
             path: "Tests/TestDatastore", swiftSettings: strict),
         .testTarget(name: "PolicyTests", dependencies: ["Policy"], swiftSettings: strict),
         .testTarget(

@@ -25,10 +25,10 @@ extension Datastore {
     /// Blocks of files that are in a tier, those in both counted once. `isAll`: of files that
     /// nobody asked for since the start too.
     private func cachedBlocks(of inodes: [Inode], isAll: Bool) -> Int {
+        let regular = inodes.filter { $0.isRegular }
+        // Those without a map have nothing in memory; their number stands for many of them.
         var files: [UInt32: Inode] = [:]
-        for inode in inodes where inode.isRegular {
-            files[inode.blockMap.load(ordering: .relaxed)] = inode
-        }
+        for inode in regular { files[inode.blockMap.load(ordering: .relaxed)] = inode }
         var blocks = 0
         guard let stored = flash?.tier else {
             tier.cachedBlocks { map, count in
@@ -41,7 +41,7 @@ extension Datastore {
             if stored.slot(inode.node.rawValue, block: block) == nil { blocks += 1 }
         }
         if isAll { return blocks + Int(stored.storedBlocks) }
-        return files.values.reduce(blocks) { $0 + Int(stored.blocks(of: $1.node.rawValue)) }
+        return regular.reduce(blocks) { $0 + Int(stored.blocks(of: $1.node.rawValue)) }
     }
 
     /// Contents of the RAM tier that are in flash as well.

@@ -132,6 +132,7 @@ final class FileTable: Sendable {
         table.withLock { table in
             if let identity = table.identities.removeValue(forKey: index) {
                 table.entries[identity] = nil
+                table.dead.insert(index)
             }
             table.next = max(table.next, min(index, FlashMap.fileLimit) + 1)
         }

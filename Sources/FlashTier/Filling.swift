@@ -45,6 +45,23 @@ struct GhostFilter: @unchecked Sendable {
         tags = arena.take(UInt8.self, count)
     }
 
+    /// Copies a part to where the payload of a page is; answers how many bytes.
+    func copy(from first: Int, to block: UnsafeMutableRawBufferPointer) -> Int {
+        let length = min(SealedPage.room, count - first)
+        let payload = UnsafeMutableRawBufferPointer(
+            rebasing: block[SealedPage.start..<SealedPage.start + length])
+        payload.copyMemory(from: UnsafeRawBufferPointer(start: tags + first, count: length))
+        return length
+    }
+
+    /// Takes a part back.
+    func restore(_ payload: UnsafeRawBufferPointer, at first: Int) {
+        guard first < count else { return }
+        let length = min(payload.count, count - first)
+        UnsafeMutableRawBufferPointer(start: tags + first, count: length)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: payload[..<length]))
+    }
+
     /// Whether the fingerprint was seen before; it is remembered when it was not.
     mutating func sawBefore(_ fingerprint: Fingerprint) -> Bool {
         let place = scaled(fingerprint.high, count)

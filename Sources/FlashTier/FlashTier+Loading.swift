@@ -10,6 +10,7 @@ extension FlashTier {
     package func load() throws(Errno) {
         do throws(Errno) {
             try loadContents()
+            if believesMaps { try loadGhosts() }
             let marks = believesMaps ? try loadMap() : []
             settle(marks)
             try checkpoint()

@@ -32,8 +32,11 @@ extension FlashTier {
         return UInt64(map.stored(index))
     }
 
-    /// The same of all files together.
-    package var storedBlocks: UInt64 { isServing ? UInt64(max(0, map.allStored)) : 0 }
+    /// The same of all files together, but those that were dropped.
+    package var storedBlocks: UInt64 {
+        guard isServing else { return 0 }
+        return UInt64(max(0, files.dead.reduce(map.allStored) { $0 - map.stored($1) }))
+    }
 
     /// Reads blocks that follow one another, 4,096 bytes each, into memory that is aligned to them;
     /// blocks that lie side by side on the device at once, up to 1 MiB. Waits for the device.

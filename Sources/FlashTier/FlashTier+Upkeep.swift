@@ -54,6 +54,7 @@ extension FlashTier {
                 return try log.commit()
             }
             try checkpoint()
+            try storeGhosts(filling.withLock { $0.ghosts })
             try withHeader { $0.isInUse = false }
         } catch {
             awaitForgotten()

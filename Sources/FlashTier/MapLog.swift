@@ -121,19 +121,36 @@ final class MapLog<Device: FlashDevice>: Sendable {
     ) throws(Errno) {
         if let failure = progress.failure { throw failure }
         for stream in streams {
-            for (position, page, length) in stream.pages {
-                SealedPage.seal(
-                    page.bytes, stream.kind, sequence: stream.epoch, position: position,
-                    length: length, key: key)
+            var first = 0
+            while first < stream.pages.count {
+                let count = min(stream.pages.count - first, Limits.flashLogBatch)
+                let batch = stream.pages[first..<first + count]
                 do throws(Errno) {
-                    try device.write(UnsafeRawBufferPointer(page.bytes), at: position)
+                    try write(batch, stream.kind, stream.epoch)
                 } catch {
                     progress.failure = error
                     throw error
                 }
-                counters.writtenBytes.count(4096)
+                first += count
             }
         }
+    }
+
+    /// Seals pages that lie one behind the other, and writes them at once.
+    private func write(
+        _ batch: ArraySlice<Page>, _ kind: SealedPage.Kind, _ epoch: UInt64
+    ) throws(Errno) {
+        guard let start = batch.first?.position else { return }
+        let buffer = BlockBuffer(blocks: batch.count)
+        for (index, page) in batch.enumerated() {
+            let block = buffer.block(index)
+            block.copyMemory(from: UnsafeRawBufferPointer(page.page.bytes))
+            SealedPage.seal(
+                block, kind, sequence: epoch, position: page.position, length: page.length,
+                key: key)
+        }
+        try device.write(UnsafeRawBufferPointer(buffer.bytes), at: start)
+        counters.writtenBytes.count(UInt64(batch.count) * 4096)
     }
 }
 

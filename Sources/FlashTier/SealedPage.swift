@@ -23,6 +23,7 @@ struct PageKey: Sendable {
 enum SealedPage {
     /// What a page is for; the numbers are texts of four letters.
     enum Kind: UInt32 {
+        case ghosts = 0x4847_4246
         case header = 0x4448_4246
         case summary = 0x5553_4246
         case log = 0x4c4d_4246

@@ -279,6 +279,9 @@ package enum Limits {
     /// told with the next region, and lost in a crash before.
     package static let flashEntries = 4096
 
+    /// Pages of the log of flash that are written at once: 256 KiB.
+    package static let flashLogBatch = 64
+
     /// Nanoseconds after the last write to a range of 1 MiB when its mark in the log is cleared:
     /// shorter would write more log, longer would forget more in a crash.
     package static let flashMarkIdle: UInt64 = 5_000_000_000

@@ -47,7 +47,9 @@ import Testing
     ]
     private static let rootOnly = [
         "unique_bytes_ram", "unique_bytes_flash", "unique_bytes", "dedup_ratio", "health",
-        "health_transitions", "version", "uptime", "restarts",
+        "health_transitions", "version", "uptime", "restarts", "flash_state", "flash_loaded",
+        "flash_size_bytes", "flash_written_bytes", "flash_writes_per_day", "flash_index_bytes",
+        "flash_damaged_blocks", "flash_errors", "flash_skipped_blocks",
     ]
 
     @Test func theTableIsTheContract() {
@@ -73,22 +75,48 @@ import Testing
         #expect(get("dedup_ratio") == .success("1.00"))
         #expect(get("health") == .success("healthy"))
         #expect(get("restarts") == .success("0"))
+        #expect(get("flash_state") == .success("none"))
+        #expect(get("flash_loaded") == .success("0.00"))
+        #expect(get("flash_size_bytes") == .success("0"))
     }
 
     @Test func ratiosFollowTheNumbers() {
         datastore.state.withLock {
-            $0.statistics.hitsRAM = 2
+            $0.statistics.hitsRAM = 1
+            $0.statistics.hitsFlash = 1
             $0.statistics.hitsZero = 1
             $0.statistics.misses = 6
             $0.statistics.bypassed = 100
             $0.statistics.cachedBytes = 304
-            $0.report.uniqueBytesRAM = 200
+            $0.report.uniqueBytesRAM = 150
+            $0.report.uniqueBytesFlash = 90
+            $0.report.uniqueBytes = 200
             $0.statistics.savedReads = 5
         }
         #expect(get("hit_ratio") == .success("0.3333"))
         #expect(get("dedup_ratio") == .success("1.52"))
         #expect(get("unique_bytes") == .success("200"))
+        #expect(get("unique_bytes_flash") == .success("90"))
+        #expect(get("hits_flash", file) == .success("1"))
         #expect(get("saved_ios") == .success("5"))
+    }
+
+    @Test func flashIsReported() {
+        var flash = FlashReport()
+        flash.path = "/dev/x"
+        flash.state = "off: it fails"
+        flash.loaded = 0.256
+        flash.sizeBytes = 1 << 40
+        flash.writesPerDay = 2.5
+        flash.damagedBlocks = 7
+        datastore.state.withLock { [flash] in $0.report.flash = flash }
+        #expect(get("flash_state") == .success("off: it fails"))
+        #expect(get("flash_loaded") == .success("0.26"))
+        #expect(get("flash_size_bytes") == .success("1099511627776"))
+        #expect(get("flash_writes_per_day") == .success("2.50"))
+        #expect(get("flash_damaged_blocks") == .success("7"))
+        for number in [-1, .nan, .infinity] { #expect(Ratio.text(number) == "0.00") }
+        #expect(Ratio.text(1e300) == "1000000000.00")
     }
 
     @Test func statsHoldsEveryNumber() throws {

@@ -21,11 +21,17 @@ import Testing
     private func makeTier(writesPerDay: Double = 0) throws -> FlashTier<SimulatedDevice> {
         let device = SimulatedDevice(blocks: Self.blocks, seed: 1)
         try FlashFormat.format(device, regionBlocks: 16)
+        return try open(device, nil, writesPerDay: writesPerDay)
+    }
+
+    private func open(
+        _ device: SimulatedDevice, _ instance: UInt64?, writesPerDay: Double = 0
+    ) throws -> FlashTier<SimulatedDevice> {
         let clock = clock
         let tier = try FlashTier(
             device,
             .init(
-                owner: "test", lastInstance: nil, writesPerDay: writesPerDay,
+                owner: "test", lastInstance: instance, writesPerDay: writesPerDay,
                 clock: { clock.now.load(ordering: .relaxed) }, remember: { _ in }))
         try tier.load()
         return tier
@@ -94,6 +100,22 @@ import Testing
         _ = hits(tier, 1, 0..<slots)
         for _ in 0..<8 { _ = hits(tier, 2, 0..<slots / 2) }
         #expect(hits(tier, 2, 0..<slots / 2) * 10 >= Int(slots / 2) * 9)
+    }
+
+    @Test func whatWasSeenOnceIsRememberedOverACleanStop() throws {
+        let device = SimulatedDevice(blocks: Self.blocks, seed: 1)
+        try FlashFormat.format(device, regionBlocks: 16)
+        let first = try open(device, nil)
+        let slots = first.statistics.slots
+        _ = hits(first, 1, 0..<slots)
+        let seen = first.statistics.passedOver
+        _ = hits(first, 2, 0..<slots / 8)
+        #expect(first.statistics.passedOver == seen + slots / 8)
+        first.close()
+        let tier = try open(device, first.instance)
+        try #require(tier.statistics.stored == 0)
+        _ = hits(tier, 2, 0..<slots / 8)
+        #expect(tier.statistics.stored > slots / 8 / 2)
     }
 
     @Test func whatIsKeptStaysUnusedUpToHalfOfTheDevice() throws {

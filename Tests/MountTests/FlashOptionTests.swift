@@ -121,12 +121,21 @@ extension OnMounts {
                 owner = other.name
                 // It is in use, and tells by whom.
                 try expectRefusal(device, "in use by the mount at '\(other.path)'")
-                let result = try ChildProcess.run(
+                let check = try ChildProcess.run(
                     try Programs.forebay, ["check", "--flash", device])
-                #expect(result.status == 1 && result.errorOutput.contains("in use"))
+                #expect(check.status == 1 && check.errorOutput.contains("in use"))
                 try other.unmount()
+                // Its own again, but not with another datastore.
+                try other.mount()
+                try other.unmount()
+                let elsewhere = try space.makeFolder("elsewhere")
+                let result = try ChildProcess.run(
+                    other.program,
+                    ["mount", elsewhere, other.path, "-o", other.options.joined(separator: ",")])
+                #expect(result.status == 1, "\(result.text)")
+                #expect(result.errorOutput.contains("this name and another datastore"))
             }
-            try expectRefusal(device, "is the cache of another mount, \(owner)@")
+            try expectRefusal(device, "is the cache of a mount of another name, \(owner)@")
             try format()
             #expect(try mount(device).status == 0)
             try ChildProcess.check(try Programs.forebay, ["unmount", mountpoint])

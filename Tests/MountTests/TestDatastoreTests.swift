@@ -85,6 +85,36 @@ struct TestDatastoreTests {
         }
     }
 
+    @Test func losesWhatWasNotFlushedWhenThePowerFails() throws {
+        try withDatastore { datastore in
+            let before = Content.blocks(seed: 1, count: 64)
+            try Files.write(datastore.path("device"), before)
+            let device = try OpenFile(datastore.path("device"), O_RDWR | OpenFile.direct)
+            try datastore.setVolatile(true)
+            let flushed = Content.blocks(seed: 2, count: 8)
+            try device.write(flushed, at: 0)
+            try device.sync()
+            #expect(try datastore.cut(seed: 1) == 0)
+            var lost: Set<Int> = []
+            for seed in 0..<12 as Range<UInt64> {
+                let fresh = Content.blocks(seed: 3 + seed, count: 8)
+                let old = try device.read(at: 8 * 4096, count: 8 * 4096)
+                try device.write(Array(fresh[..<20_480]), at: 8 * 4096)
+                try device.write(Array(fresh[8192...]), at: 10 * 4096)
+                #expect(try device.read(at: 8 * 4096, count: 8 * 4096) == fresh)
+                lost.insert(try datastore.cut(seed: seed))
+                let found = try device.read(at: 8 * 4096, count: 8 * 4096)
+                for start in stride(from: 0, to: found.count, by: 512) {
+                    let sector = found[start..<start + 512]
+                    #expect(
+                        sector == fresh[start..<start + 512] || sector == old[start..<start + 512])
+                }
+            }
+            #expect(lost.contains(0) && lost.contains(88) && lost.count > 4, "\(lost)")
+            #expect(try device.read(at: 0, count: 8 * 4096) == flushed)
+        }
+    }
+
     @Test func letsKilledClientsGo() throws {
         try withDatastore { datastore in
             try Files.write(datastore.path("file"), "contents")

@@ -1,10 +1,14 @@
+import Syscalls
+
 /// The commands of the control socket, which the program's flags share. One line each:
 ///
 ///     latency OP MICROSECONDS · bandwidth BYTES_PER_SECOND · hang OP on|off ·
-///     fail OP ERROR [COUNT] · fail OP none · heal · counts · reset · lease
+///     fail OP ERROR [COUNT] · fail OP none · heal · counts · reset · lease ·
+///     volatile on|off · cut SEED
 ///
 /// OP is an operation's name or `all`. `heal` ends every fault, `reset` sets the counters to zero,
-/// `lease` ends the datastore when its connection ends.
+/// `lease` ends the datastore when its connection ends. While it is `volatile`, `cut` takes back
+/// what was written and not flushed, or a part of it, and answers the number of lost sectors.
 struct CommandError: Error { let text: String }
 
 extension Faults {
@@ -20,6 +24,8 @@ extension Faults {
         case ("heal", 1): change { $0 = Settings() }
         case ("reset", 1): resetCounters()
         case ("counts", 1): return json()
+        case ("volatile", 2): unflushed.turn(on: try isOn(words[1]))
+        case ("cut", 2): return try cut(words[1])
         default: throw CommandError(text: "no such command: \(line)")
         }
         return ""
@@ -50,10 +56,26 @@ extension Faults {
 
     private func setHang(_ name: String, _ value: String) throws(CommandError) {
         let places = try places(name)
+        let isHung = try isOn(value)
+        change { for place in places { $0.hung[place] = isHung } }
+    }
+
+    private func isOn(_ value: String) throws(CommandError) -> Bool {
         guard value == "on" || value == "off" else {
             throw CommandError(text: "neither on nor off: \(value)")
         }
-        change { for place in places { $0.hung[place] = value == "on" } }
+        return value == "on"
+    }
+
+    private func cut(_ value: String) throws(CommandError) -> String {
+        guard let seed = UInt64(value) else {
+            throw CommandError(text: "not a number: \(value)")
+        }
+        do throws(Errno) {
+            return "\(try unflushed.cut(seed: seed))"
+        } catch {
+            throw CommandError(text: "cut: \(error)")
+        }
     }
 
     private func setFailure(

@@ -63,6 +63,9 @@ final class Faults: Sendable {
         func interrupt() { state.update { _ in interrupted = true } }
     }
 
+    /// Writes that a cut of the power would take.
+    let unflushed = UnflushedWrites()
+
     private enum Outcome { case released, interrupted, ended }
 
     private let state: Condition<State>

@@ -41,9 +41,10 @@ func addFileOperations(_ operations: inout fuse_lowlevel_ops) {
         }
     }
     operations.fsync = { request, _, dataOnly, info in
-        perform(request, .fsync) { (_, request) throws(Errno) in
+        perform(request, .fsync) { (fileSystem, request) throws(Errno) in
             let file = try descriptor(info)
             try call { dataOnly != 0 ? fdatasync(file) : fsync(file) }
+            try fileSystem.faults.unflushed.flushed(file)
             fuse_reply_err(request, 0)
         }
     }
@@ -106,8 +107,11 @@ extension FileSystem {
         faults.transfer(written: bytes.count, isStable: isStable)
         let writeFlags =
             flags & O_SYNC == O_SYNC ? CLinux_RWF_SYNC : isStable ? CLinux_RWF_DSYNC : 0
-        let count = try call {
-            CLinux_pwrite(file, bytes.baseAddress, bytes.count, Int64(offset), writeFlags)
+        let count = try faults.unflushed.write(file, bytes, Int64(offset), isStable: isStable) {
+            () throws(Errno) in
+            try call {
+                CLinux_pwrite(file, bytes.baseAddress, bytes.count, Int64(offset), writeFlags)
+            }
         }
         fuse_reply_write(request, count)
     }

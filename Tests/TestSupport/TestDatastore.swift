@@ -107,6 +107,13 @@ package final class TestDatastore: Sendable {
         try command("fail \(operation) \(error)" + (count.map { " \($0)" } ?? ""))
     }
 
+    /// Remembers from now on what is not flushed, for `cut`; false forgets it.
+    package func setVolatile(_ isOn: Bool) throws { try command("volatile \(isOn ? "on" : "off")") }
+
+    /// Takes back what was written and not flushed, or a part of it, as a cut of the power does
+    /// with a disk's cache. Answers how many sectors were lost.
+    package func cut(seed: UInt64) throws -> Int { Int(try command("cut \(seed)")) ?? 0 }
+
     /// Ends every fault.
     package func heal() throws { try command("heal") }
 

@@ -1,6 +1,8 @@
 import CLinux
+import DataPath
 import FlashTier
 import Glibc
+import Passthrough
 import Policy
 import Syscalls
 
@@ -61,13 +63,23 @@ package struct FlashChoice: Sendable {
 
     /// Refuses a device that is not formatted, damaged, or another mount's.
     func checkOwner(of device: FileDevice) throws(Refusal) {
-        let owner = try place.header(of: device).owner
-        guard owner.isEmpty || owner.hasPrefix("\(name)@") else {
-            throw Refusal(
-                subject, "is the cache of another mount, \(owner)",
-                hint: "name another device, or empty it by 'forebay format --flash"
-                    + " \(option.path)'")
+        let found = try place.header(of: device).owner
+        guard !found.isEmpty, !isOwner(found) else { return }
+        let whose = found.hasPrefix("\(name)@") ? "this name and another datastore" : "another name"
+        throw Refusal(
+            subject, "is the cache of a mount of \(whose), \(found)",
+            hint: "name another device, or empty it by 'forebay format --flash \(option.path)'")
+    }
+
+    /// Whether a device of this owner is the mount's own. When the datastore does not say which it
+    /// is, the name decides; the server finds out.
+    private func isOwner(_ found: String) -> Bool {
+        let backing = backing
+        let root = withTimeLimit(milliseconds: Preflight.patience) {
+            try? Backing(path: backing).rootHandle
         }
+        guard let root = root ?? nil else { return found.hasPrefix("\(name)@") }
+        return found == Datastore.flashOwner(name: name, root: root)
     }
 
     // MARK: - Making a file
