@@ -108,8 +108,8 @@ extension Datastore {
         let before = inode.size.load(ordering: .relaxed)
         // Of a block that is cut in the middle the rest must read as zeros, should the file grow.
         let first = min(size, before) / UInt64(blockSize)
-        let stored = flash?.beginWrite(inode.node, firstBlock: first, count: .max)
-        defer { if let stored { flash?.endWrite(stored) } }
+        let stored = beginFlashWrite(inode, firstBlock: first, count: .max)
+        defer { endFlashWrite(stored) }
         let map = inode.beginChange(to: size, from: size)
         let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: .max)
         defer {

@@ -89,10 +89,10 @@ extension Datastore {
         return (attributes, isChanged)
     }
 
-    /// After an operation on a file that is gone at the datastore: others removed it, or put another
-    /// in its place. A client that hears ESTALE walks to it again, but the kernel believes the name
-    /// for `attr_timeout`, and the datastore's own mount believes it until it sees that the folder
-    /// changed; both are made to look.
+    /// After an operation on a file that is gone at the datastore: others removed it, or put
+    /// another in its place. A client that hears ESTALE walks to it again, but the kernel believes
+    /// the name for `attr_timeout`, and the datastore's own mount believes it until it sees that
+    /// the folder changed; both are made to look.
     package func walkAgain(to node: NodeID) {
         guard node != .root, let inode = inodes.find(node) else { return }
         descriptors.remove(node)

@@ -15,7 +15,7 @@ extension Datastore {
     {
         let remembered = RememberedFlash(folder: options.state)
         guard let option = options.flash else {
-            remembered.set(nil)
+            remembered.forget()
             return nil
         }
         return FlashCache(
@@ -28,6 +28,22 @@ extension Datastore {
     /// blocks of.
     package static func flashOwner(name: String, root: FileHandle) -> String {
         "\(name)@\(String(root.nodeID().rawValue, radix: 16))"
+    }
+
+    // MARK: - Writes
+
+    /// A change of blocks begins; `endFlashWrite` ends it. Nil without a flash tier.
+    func beginFlashWrite(
+        _ inode: Inode, firstBlock: UInt64, count: UInt64
+    ) -> FlashCache.Write? {
+        guard let flash else { return nil }
+        // What flash has of the file is to be judged by how the file looked before.
+        _ = believedFlash(inode)
+        return flash.beginWrite(inode.node, firstBlock: firstBlock, count: count)
+    }
+
+    func endFlashWrite(_ write: FlashCache.Write?) {
+        if let write { flash?.endWrite(write) }
     }
 
     // MARK: - Belief
@@ -65,11 +81,30 @@ extension Datastore {
 
     /// Samples the files that are being written, so that after a power cut flash can tell our last
     /// writes from what others changed later.
-    func sampleWrittenFiles() {
+    /// `known`: those that were being written last time; without `all` only new ones are sampled.
+    func sampleWrittenFiles(after known: inout Set<UInt64>, all: Bool) {
         guard let tier = flash?.tier else { return }
-        for file in tier.markedFiles() {
+        let written = Set(tier.markedFiles())
+        let chosen = all ? written : written.subtracting(known)
+        known = written
+        for file in chosen {
             guard let inode = inodes.find(NodeID(file)), inode.isRegular else { continue }
             sampleForFlash(inode)
+        }
+        if !all, !chosen.isEmpty { tier.commitSamples() }
+    }
+
+    /// The body of the thread that samples: a file that begins to be written at once, because its
+    /// times may be old, and all of them each second.
+    func watchWrittenFiles() {
+        WaitMode.set(.datastore)
+        var known: Set<UInt64> = []
+        var round = 0
+        while !isClosing.load(ordering: .relaxed) {
+            round += 1
+            let rounds = Int(Limits.flashUpkeep / Limits.flashFirstSample)
+            sampleWrittenFiles(after: &known, all: round % rounds == 0)
+            sleep(milliseconds: Limits.flashFirstSample)
         }
     }
 

@@ -17,10 +17,7 @@ extension Datastore {
         }
         try flash?.start()
         if flash != nil {
-            try background("flash-samples") { datastore in
-                datastore.sampleWrittenFiles()
-                sleep(milliseconds: Limits.flashUpkeep)
-            }
+            try Thread(name: "flash-samples") { [weak self] in self?.watchWrittenFiles() }.detach()
         }
         try background("closer") { datastore in
             let deadline = monotonicNanoseconds() + .milliseconds(500)
@@ -105,10 +102,11 @@ extension Datastore {
 
     /// Stops the background threads before a successor goes on, and writes the state. `isIdle`: no
     /// thread can learn of another file any more, so that the table is as complete as it ever was.
-    package func handOver(isIdle: Bool) {
+    /// `keepsFlash`: the successor opens the same device in a moment.
+    package func handOver(isIdle: Bool, keepsFlash: Bool) {
         isClosing.store(true, ordering: .relaxed)
         // With a write under way the device is left as at a crash: what is being written is marked.
-        if isIdle { closeFlash(isQuick: true) }
+        if isIdle { closeFlash(isQuick: keepsFlash) }
         identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))
     }
 }

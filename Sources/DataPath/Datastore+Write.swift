@@ -76,8 +76,8 @@ extension Datastore {
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)
         let count = end == .max ? .max : last - first
-        let stored = flash?.beginWrite(inode.node, firstBlock: first, count: count)
-        defer { if let stored { flash?.endWrite(stored) } }
+        let stored = beginFlashWrite(inode, firstBlock: first, count: count)
+        defer { endFlashWrite(stored) }
         let map = inode.beginChange(
             to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max)
         let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: count)

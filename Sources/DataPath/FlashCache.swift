@@ -138,7 +138,7 @@ final class FlashCache: Sendable {
     private func forget() {
         forgetting.withLock { _ in
             guard state.withLock({ !$0.isForgotten }) else { return }
-            remembered.set(nil)
+            remembered.forget()
             state.update { state in
                 state.isForgotten = true
                 state.forgettings += 1
@@ -181,11 +181,18 @@ final class FlashCache: Sendable {
                 }
                 throw error
             }
-            let tier = try Tier(
-                device,
-                Tier.Settings(
-                    owner: owner, lastInstance: remembered.instance, writesPerDay: writesPerDay,
-                    remember: { [remembered] in remembered.set($0) }))
+            let last = remembered.value
+            var settings = Tier.Settings(
+                owner: owner, lastInstance: last?.instance, writesPerDay: writesPerDay
+            ) { [remembered] instance in
+                if let instance {
+                    remembered.set(instance, sequence: 0)
+                } else {
+                    remembered.forget()
+                }
+            }
+            settings.lastSequence = last?.sequence ?? 0
+            let tier = try Tier(device, settings)
             return publish(tier, unlessAfter: forgettings) ? tier : nil
         } catch {
             fail(error)
@@ -200,7 +207,7 @@ final class FlashCache: Sendable {
     private func publish(_ tier: Tier, unlessAfter forgettings: Int) -> Bool {
         forgetting.withLock { _ in
             guard state.withLock({ $0.forgettings }) == forgettings else { return false }
-            remembered.set(tier.instance)
+            remembered.set(tier.instance, sequence: tier.sequence)
             let hadProblem = state.update { state -> Bool in
                 if case .closed = state.phase { return false }
                 state.phase = .open(tier)
@@ -243,5 +250,9 @@ final class FlashCache: Sendable {
         offers.stop()
         guard let tier else { return }
         tier.close(forSuccessor: isQuick)
+        // Unless it had to be forgotten, because the device failed.
+        if remembered.value?.instance == tier.instance {
+            remembered.set(tier.instance, sequence: tier.sequence)
+        }
     }
 }

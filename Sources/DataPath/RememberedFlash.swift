@@ -14,48 +14,56 @@ final class RememberedFlash: Sendable {
     /// `folder`: the state folder.
     init(folder: String) { self.folder = folder }
 
-    /// The instance, nil when there is none.
-    var instance: UInt64? {
+    /// The instance and the writes of the header that the device had at least; nil when nothing is
+    /// remembered.
+    var value: (instance: UInt64, sequence: UInt64)? {
         guard let file = try? Descriptor(path: path, flags: O_RDONLY) else { return nil }
-        let text = withUnsafeTemporaryAllocation(byteCount: 17, alignment: 1) { buffer in
+        let text = withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
             let count = Glibc.read(file.raw, buffer.baseAddress, buffer.count)
             return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
         }
-        return text.utf8.count == 16 ? UInt64(text, radix: 16) : nil
+        let words = text.split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count == 2, let instance = UInt64(words[0], radix: 16),
+            let sequence = UInt64(words[1], radix: 16)
+        else { return nil }
+        return (instance, sequence)
     }
 
-    /// Remembers an instance, or nothing; durable when this returns. A failure is logged: what is
-    /// not remembered is not believed, and what could not be forgotten is believed only for files
-    /// that look as they did when they were last seen.
-    func set(_ instance: UInt64?) {
+    /// Remembers an instance; durable when this returns. After a failure it may not be, and is then
+    /// not believed.
+    func set(_ instance: UInt64, sequence: UInt64) {
+        change { () throws(Errno) in
+            let text = Array(
+                (String(instance, radix: 16) + " " + String(sequence, radix: 16)).utf8)
+            let passing = path + ".new"
+            let file = try Descriptor(
+                path: passing, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+            guard try call({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
+                throw .noSpace
+            }
+            try call { fsync(file.raw) }
+            try call { rename(passing, path) }
+        }
+    }
+
+    /// Remembers nothing any more; durable when this returns. What could not be forgotten is
+    /// believed only for files that look as they did when they were last seen.
+    func forget() {
+        change { () throws(Errno) in
+            guard unlink(path) != 0, errno != ENOENT else { return }
+            throw .last
+        }
+    }
+
+    private func change(_ body: () throws(Errno) -> Void) {
         turn.withLock { _ in
-            guard instance != self.instance || instance == nil else { return }
             do throws(Errno) {
-                if let instance {
-                    try store(instance)
-                } else {
-                    guard unlink(path) == 0 else {
-                        if errno == ENOENT { return }
-                        throw .last
-                    }
-                }
+                try body()
                 let folder = try Descriptor(path: folder, flags: O_RDONLY | O_DIRECTORY)
                 try call { fsync(folder.raw) }
             } catch {
                 SystemLog.error("\(path) cannot be changed: \(error)")
             }
         }
-    }
-
-    private func store(_ instance: UInt64) throws(Errno) {
-        let digits = String(instance, radix: 16)
-        let text = Array((String(repeating: "0", count: 16 - digits.count) + digits).utf8)
-        let passing = path + ".new"
-        let file = try Descriptor(path: passing, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
-        guard try call({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
-            throw .noSpace
-        }
-        try call { fsync(file.raw) }
-        try call { rename(passing, path) }
     }
 }

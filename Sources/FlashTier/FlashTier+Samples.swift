@@ -28,7 +28,17 @@ extension FlashTier {
     /// (`sample`) each second, so that their maps can be believed after a crash.
     package func markedFiles() -> [UInt64] {
         let marked = log.withState { Set($0.marks.keys.map(\.identity)) }
-        return marked.filter { files.index($0) != nil }
+        return marked.filter { files.believed($0) != nil }
+    }
+
+    /// Makes what was sampled durable at once. Waits for the device.
+    package func commitSamples() {
+        guard phase == .on else { return }
+        do throws(Errno) {
+            try log.commit()
+        } catch {
+            giveUp("it fails: \(error)")
+        }
     }
 
     /// Attributes of a file as the datastore gave them; kept with its map, and durable with the

@@ -62,6 +62,9 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
         package var owner: String
         /// What the mount remembers of this device; nil when it remembers nothing.
         package var lastInstance: UInt64?
+        /// Writes of the device's header that the mount remembers: a device that had less is an
+        /// older copy of itself, which does not know of writes since.
+        package var lastSequence: UInt64 = 0
         /// Drive writes per day; 0 is without limit.
         package var writesPerDay: Double
         /// Makes durable that the mount remembers this instance of the device's maps; nil: that
@@ -97,7 +100,9 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
                 size: header.blocks * 4096, regionBlocks: Int(header.regionBlocks))
         else { throw .invalid }
         guard header.owner.isEmpty || header.owner == settings.owner else { throw .busy }
-        believesMaps = header.owner == settings.owner && header.instance == settings.lastInstance
+        believesMaps =
+            header.owner == settings.owner && header.instance == settings.lastInstance
+            && header.sequence >= settings.lastSequence
         wasInUse = header.isInUse
         header.owner = settings.owner
         header.isInUse = true
@@ -200,6 +205,9 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     /// What the mount is to remember of the device, before its first write to the datastore and
     /// again when it has changed.
     package var instance: UInt64 { header.withLock { $0.instance } }
+
+    /// Writes of the header so far, to be remembered with the instance.
+    package var sequence: UInt64 { header.withLock { $0.sequence } }
 
     /// What it did and holds. Waits for no device.
     package var statistics: FlashStatistics {

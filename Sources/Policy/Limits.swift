@@ -306,6 +306,10 @@ package enum Limits {
     /// that are being written.
     package static let flashUpkeep: UInt64 = 1000
 
+    /// Milliseconds after which a file that begins to be written is sampled: a crash before that
+    /// costs what flash has of it.
+    package static let flashFirstSample: UInt64 = 50
+
     /// Bytes of blocks that wait to be written to flash: what a region and its flush take, while a
     /// datastore delivers as fast as it can.
     package static let flashOffers = 32 << 20

@@ -57,7 +57,8 @@ struct Server {
         ) { invocation.report("ready") }
         if case .handedOver(let isIdle) = end {
             Self.exitAnyway(after: 1, status: handOver.status)
-            datastore.handOver(isIdle: isIdle)
+            datastore.handOver(
+                isIdle: isIdle, keepsFlash: live.value.flash == options.flash)
             // Threads that read requests live on: nothing that they use may be torn down.
             _exit(handOver.status.rawValue)
         }

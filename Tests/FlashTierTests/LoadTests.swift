@@ -59,7 +59,8 @@ import Testing
         try tier.load()
         let end = monotonicNanoseconds()
         print(
-            "opened in \(Double(opened - start) / 1e9) s, loaded in \(Double(end - opened) / 1e9) s "
+            "opened in \(Double(opened - start) / 1e9) s, "
+                + "loaded in \(Double(end - opened) / 1e9) s "
                 + "(\(processorTime() - before) s of processor time)")
         #expect(tier.mayBelieve(1, .still) == true)
         #expect(tier.blocks(of: 1) > 2_000_000)

@@ -27,7 +27,7 @@ extension OnMounts {
                 try expectRefusal(of: medium, "in use by the mount at '\(mount.path)'")
                 try mount.unmount()
                 let before = try Files.read(medium.file)
-                try expectRefusal(of: medium, "is the cache of another mount")
+                try expectRefusal(of: medium, "is the cache of a mount of another name")
                 expectSame(try Files.read(medium.file), before, "it was not touched")
                 try mount.mount()
                 try awaitFlash(mount)

@@ -31,13 +31,18 @@ extension OnMounts {
                 try Place.$current.withValue(place) { try body(place, mount) }
                 pressure.stop()
                 #expect(pressure.failures == [])
-                let all = try Numbers(mount)
                 let pushed = try Numbers(mount, "large")
-                let others = all["hits_flash"] - pushed["hits_flash"]
+                let others = try Self.served(mount)
                 #expect(others > 0, "flash answered what was tested")
                 #expect(pushed["hits_flash"] > 0)
                 print("\(others) blocks of what was tested came from flash")
             }
+        }
+
+        /// Blocks of files other than the large one that flash answered.
+        private static func served(_ mount: ForebayMount) throws -> Int {
+            let all = try Numbers(mount)
+            return try all["hits_flash"] - Numbers(mount, "large")["hits_flash"]
         }
 
         /// Four files under every kind of access, large enough that RAM does not keep them.
@@ -47,21 +52,27 @@ extension OnMounts {
             try withPressure { place, mount in
                 let folder = try TestFolder()
                 let path = folder.path
-                try concurrently(4) { number in
-                    try Place.$current.withValue(place) {
-                        let file = "\(path)/file-\(number)"
-                        try Content.write(file, seed: UInt64(number), count: 400)
-                        let kind = Exerciser.Kind(unaligned: true, range: 0..<800 * 4096)
-                        var exerciser = try Exerciser(file, kind: kind, seed: all[number])
-                        try exerciser.run(Self.isLong ? 10_000 : 500)
+                // On a quick machine the first round ends before anything is pushed out of RAM.
+                for round in 0..<10 {
+                    try concurrently(4) { number in
+                        try Place.$current.withValue(place) {
+                            let file = "\(path)/file-\(round)-\(number)"
+                            try Content.write(file, seed: UInt64(number), count: 400)
+                            let kind = Exerciser.Kind(unaligned: true, range: 0..<800 * 4096)
+                            var exerciser = try Exerciser(
+                                file, kind: kind, seed: all[number] &+ UInt64(round))
+                            try exerciser.run(Self.isLong ? 10_000 : 500)
+                        }
                     }
+                    if try Self.served(mount) > 0 { break }
                 }
             }
         }
 
         /// Files of POSIX tests are small and soon gone: here they share the mount with what keeps
         /// flash busy.
-        @Test func posixFiles() throws {
+        @Test(.enabled(if: isLong, "half a minute: FOREBAY_TEST_LONG"))
+        func posixFiles() throws {
             try withPressure { place, mount in
                 let tests: [() throws -> Void] = [
                     { try PosixTests.PosixFileTests().unalignedReadsAndWrites() },

@@ -161,9 +161,9 @@ extension OnMounts {
                     let below = try OpenFile(datastore.folderPath("disk"), O_WRONLY)
                     try below.write(Content.block(seed: 6, number: 0), at: 400 * 4096)
                 }
-                try expectTruth(mount, datastore, "written by others")
                 #expect(
                     try FlashReading(mount, datastore, "other").flash == Self.blocks)
+                try expectTruth(mount, datastore, "written by others")
             }
         }
 

@@ -71,7 +71,8 @@ extern const int CLinux_AT_EMPTY_PATH;
 extern const int CLinux_AT_STATX_FORCE_SYNC, CLinux_AT_STATX_DONT_SYNC;
 extern const int CLinux_RWF_DSYNC, CLinux_RWF_SYNC;
 
-/// One word of the calling thread's own: what the request that it works on may wait for. Swift has no thread-local storage without a call to pthread_getspecific.
+/// One word of the calling thread's own: what the request that it works on may wait for. Swift has
+/// no thread-local storage without a call to pthread_getspecific.
 int CLinux_thread_word(void);
 void CLinux_set_thread_word(int value);
 /// A pointer of the calling thread's own: the request that it works on.
