@@ -1,4 +1,5 @@
 import CLinux
+import FlashTier
 import Glibc
 import Passthrough
 import Policy
@@ -13,6 +14,7 @@ extension Datastore {
         try background("upkeep") { datastore in
             datastore.identity.flush()
             datastore.keepRecord()
+            datastore.flash?.tier?.judge()
             sleep(milliseconds: Limits.identityInterval)
         }
         try flash?.start()

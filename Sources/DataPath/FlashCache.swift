@@ -153,6 +153,7 @@ final class FlashCache: Sendable {
         let since = monotonicNanoseconds()
         while !isClosed {
             guard let tier = open(since: since) else { continue }
+            tier.startCommits()
             // What it throws, it has told already; the upkeep takes the device back.
             try? tier.load()
             while !isClosed {

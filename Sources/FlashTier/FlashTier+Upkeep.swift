@@ -38,6 +38,7 @@ extension FlashTier {
     /// time is spent on a checkpoint, and the device counts as in use.
     package func close(forSuccessor: Bool = false) {
         mustForget()
+        commits.stop()
         guard setClosed() == .on else { return }
         let failure = filling.withLock { filling -> Errno? in
             do throws(Errno) {

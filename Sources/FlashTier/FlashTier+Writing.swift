@@ -80,11 +80,7 @@ extension FlashTier {
             return (ticket, isRoom)
         }
         guard isRoom else { return giveUp("its log is full") }
-        do throws(Errno) {
-            if ticket > 0 { try log.commit(ticket) }
-        } catch {
-            giveUp("it fails: \(error)")
-        }
+        if ticket > 0 { makeDurable(ticket) }
     }
 
     /// Nothing of a file is found any more: it was removed, or changed behind the mount. What is

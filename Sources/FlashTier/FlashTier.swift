@@ -46,6 +46,7 @@ package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
     /// Whether a device that is off has been forgotten for good.
     private let isForgotten = Atomic<Bool>(true)
     let health = FlashHealth()
+    let commits = MarkCommits()
     /// Bytes that were written to the device since it was formatted, before this opening.
     let writtenBefore: UInt64
 

@@ -38,7 +38,7 @@ import Testing
         var cuts = 0
         var warm = 0
         var seed: UInt64 = 0
-        let wanted = Self.isLong ? 100_000 : 10_000
+        let wanted = Self.isLong ? 100_000 : 4000
         while cuts < wanted {
             seed += 1
             let sector: UInt32 = seed % 2 == 0 ? 512 : 4096

@@ -92,7 +92,7 @@ extension OnMounts {
 
         /// A server that takes over serves without a device that cannot be used, says why, and
         /// uses it when it can be.
-        @Test(arguments: isLong ? Accident.all : Accident.all.suffix(3))
+        @Test(arguments: isLong ? Accident.all : Accident.all.suffix(1))
         func withoutItsDevice(accident: Accident) throws {
             try withFilled { mount, datastore, medium in
                 let (keeper, server) = (try mount.keeperPid, try mount.serverPid)

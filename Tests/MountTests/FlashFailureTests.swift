@@ -26,7 +26,7 @@ extension OnMounts {
                 Fault(name: "errors of reads", orders: ["fail read EIO"]),
             ]
             /// What is tried always; detection and the return take seconds each.
-            static let tried = FlashFailureTests.isLong ? all : Array(all[..<3])
+            static let tried = FlashFailureTests.isLong ? all : Array(all[..<2])
         }
 
         /// Under threads that verify every byte. `alert` is a hook for events.

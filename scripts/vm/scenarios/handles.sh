@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # File handles that a hypervisor holds stay valid when Forebay is unmounted and mounted, and when its state
 # folder is lost meanwhile. Its files stay open all the time; it sees a pause, never ESTALE.
+# Once, last: which file a handle names does not depend on the version.
 mkdir -p "$FILER/$NAME/deep/er/still"
 dd if=/dev/urandom of="$FILER/$NAME/deep/er/still/disk.img" bs=1M count=2 status=none
 for file in {1..50}; do echo "$file" >"$FILER/$NAME/deep/$file"; done

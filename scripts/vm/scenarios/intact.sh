@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Once: the bytes are the same for every version.
+# Once, last: the bytes are the same for every version.
 # Data are the same at the filer, at Forebay and at the hypervisor, whoever wrote them and however.
 mkdir "$FILER/$NAME"
 dd if=/dev/urandom of="$FILER/$NAME/disk.img" bs=1M count=8 status=none
