@@ -95,20 +95,28 @@ package final class VirtualXattrs: Sendable {
             table[statistic.name] = Attribute(
                 isRootOnly: statistic.isRootOnly,
                 read: { node throws(Errno) in
-                    let snapshot = Snapshot(
-                        statistics: try datastore.statistics(of: node),
-                        datastore: datastore.report(), facts: facts)
+                    let snapshot = try snapshot(
+                        of: node, in: datastore, facts, isWhole: statistic.isRootOnly)
                     return statistic.value(snapshot).plain
                 })
         }
         table["stats"] = Attribute(read: { node throws(Errno) in
             var writer = JSONWriter()
-            let snapshot = Snapshot(
-                statistics: try datastore.statistics(of: node), datastore: datastore.report(),
-                facts: facts)
-            writer.add(snapshot, isRoot: datastore.isRoot(node))
+            let isRoot = datastore.isRoot(node)
+            let snapshot = try snapshot(of: node, in: datastore, facts, isWhole: isRoot)
+            writer.add(snapshot, isRoot: isRoot)
             return writer.finish()
         })
+    }
+
+    /// The numbers of a node. The report of the whole datastore looks at all that is cached: it is
+    /// left empty unless it is told.
+    private static func snapshot(
+        of node: NodeID, in datastore: any ControlledDatastore, _ facts: ServerFacts, isWhole: Bool
+    ) throws(Errno) -> Snapshot {
+        Snapshot(
+            statistics: try datastore.statistics(of: node),
+            datastore: isWhole ? datastore.report() : DatastoreReport(), facts: facts)
     }
 
     private static func register(

@@ -108,19 +108,15 @@ extension Datastore {
         let before = inode.size.load(ordering: .relaxed)
         // Of a block that is cut in the middle the rest must read as zeros, should the file grow.
         let first = min(size, before) / UInt64(blockSize)
-        let stored = beginFlashWrite(inode, firstBlock: first, count: .max)
-        defer { endFlashWrite(stored) }
-        let map = inode.beginChange(to: size, from: size)
-        let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: .max)
-        defer {
-            tier.endWrite(ticket)
-            inode.endChange(map: map, unsynced: true)
+        try supersede(
+            inode, firstBlock: first, count: .max, to: size, from: size, unsynced: true
+        ) { () throws(Errno) in
+            try backing.ask(.other) { () throws(Errno) in
+                try call { ftruncate(file.descriptor, Int(size)) }
+            }
+            inode.size.store(size, ordering: .relaxed)
+            if killSetID { try clearSetID(file) }
         }
-        try backing.ask(.other) { () throws(Errno) in
-            try call { ftruncate(file.descriptor, Int(size)) }
-        }
-        inode.size.store(size, ordering: .relaxed)
-        if killSetID { try clearSetID(file) }
     }
 
     /// Takes the set-user-ID and set-group-ID bits away: what the kernel does when a user without

@@ -25,37 +25,38 @@ extension Datastore {
     /// Blocks of files that are in a tier, those in both counted once. `isAll`: of files that
     /// nobody asked for since the start too.
     private func cachedBlocks(of inodes: [Inode], isAll: Bool) -> Int {
-        let regular = inodes.filter { $0.isRegular }
-        // Those without a map have nothing in memory; their number stands for many of them.
-        var files: [UInt32: Inode] = [:]
-        for inode in regular { files[inode.blockMap.load(ordering: .relaxed)] = inode }
+        let stored = flash?.tier
         var blocks = 0
-        guard let stored = flash?.tier else {
-            tier.cachedBlocks { map, count in
-                if files[map.rawValue] != nil { blocks += count }
-            }
-            return blocks
+        forEachBlockInRAM(of: inodes) { file, block, _ in
+            if stored?.slot(file, block: block) == nil { blocks += 1 }
         }
-        tier.forEachBlock { map, block, _ in
-            guard let inode = files[map.rawValue] else { return }
-            if stored.slot(inode.node.rawValue, block: block) == nil { blocks += 1 }
-        }
+        guard let stored else { return blocks }
         if isAll { return blocks + Int(stored.storedBlocks) }
-        return regular.reduce(blocks) { $0 + Int(stored.blocks(of: $1.node.rawValue)) }
+        return inodes.lazy.filter { $0.isRegular }
+            .reduce(blocks) { $0 + Int(stored.blocks(of: $1.node.rawValue)) }
     }
 
     /// Contents of the RAM tier that are in flash as well.
     private func contentsInBoth(_ stored: FlashCache.Tier) -> Int {
-        var files: [UInt32: UInt64] = [:]
-        for inode in inodes.all() where inode.isRegular {
-            files[inode.blockMap.load(ordering: .relaxed)] = inode.node.rawValue
-        }
         var both: Set<UInt32> = []
-        tier.forEachBlock { map, block, content in
-            guard let file = files[map.rawValue] else { return }
+        forEachBlockInRAM(of: inodes.all()) { file, block, content in
             if stored.slot(file, block: block) != nil { both.insert(content) }
         }
         return both.count
+    }
+
+    /// Tells of each block of these files in memory which content it has, by node.
+    private func forEachBlockInRAM(
+        of inodes: [Inode], _ visit: (UInt64, UInt64, UInt32) -> Void
+    ) {
+        // Those without a map have nothing in memory; their number stands for many of them.
+        var files: [UInt32: UInt64] = [:]
+        for inode in inodes where inode.isRegular {
+            files[inode.blockMap.load(ordering: .relaxed)] = inode.node.rawValue
+        }
+        tier.forEachBlock { map, block, content in
+            if let file = files[map.rawValue] { visit(file, block, content) }
+        }
     }
 
     /// True for the root of the mount, which stands for the whole datastore.

@@ -75,12 +75,22 @@ extension Datastore {
         defer { inode.ranges.unlock(start, end) }
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)
-        let count = end == .max ? .max : last - first
-        let stored = beginFlashWrite(inode, firstBlock: first, count: count)
+        return try supersede(
+            inode, firstBlock: first, count: end == .max ? .max : last - first,
+            to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max, unsynced: unsynced, body)
+    }
+
+    /// Runs a change with its blocks gone from every tier; the caller has locked their range. The
+    /// change leaves the file with a size from `shortest` to `longest`.
+    func supersede<Result>(
+        _ inode: Inode, firstBlock: UInt64, count: UInt64, to longest: UInt64,
+        from shortest: UInt64, unsynced: Bool, _ body: () throws(Errno) -> Result
+    ) throws(Errno) -> Result {
+        let stored = beginFlashWrite(inode, firstBlock: firstBlock, count: count)
         defer { endFlashWrite(stored) }
-        let map = inode.beginChange(
-            to: sizes?.upperBound ?? end, from: sizes?.lowerBound ?? .max)
-        let ticket = tier.beginWrite(CacheID(rawValue: map), firstBlock: first, count: count)
+        let map = inode.beginChange(to: longest, from: shortest)
+        let ticket = tier.beginWrite(
+            CacheID(rawValue: map), firstBlock: firstBlock, count: count)
         defer {
             tier.endWrite(ticket)
             inode.endChange(map: map, unsynced: unsynced)

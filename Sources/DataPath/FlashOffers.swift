@@ -8,7 +8,7 @@ import Syscalls
 /// shall wait for. What does not fit is not stored.
 final class FlashOffers: Sendable {
     /// Blocks of one file that follow one another.
-    struct Offer: ~Copyable, @unchecked Sendable {
+    final class Offer: @unchecked Sendable {
         let file: UInt64
         let firstBlock: UInt64
         let count: Int
@@ -16,7 +16,7 @@ final class FlashOffers: Sendable {
         let sample: FileSample
         /// They are wanted in flash although nobody used them twice.
         let isWanted: Bool
-        fileprivate let bytes: UnsafeMutableRawPointer
+        private let bytes: UnsafeMutableRawPointer
 
         /// Copies `count` blocks of 4,096 bytes.
         init(
@@ -29,25 +29,28 @@ final class FlashOffers: Sendable {
             self.tickets = tickets
             self.sample = sample
             self.isWanted = isWanted
-            bytes = .allocate(byteCount: count * Limits.blockSize, alignment: Limits.blockSize)
-            bytes.copyMemory(from: blocks, byteCount: count * Limits.blockSize)
+            let size = count * Limits.blockSize
+            bytes = .allocate(byteCount: size, alignment: Limits.blockSize)
+            bytes.copyMemory(from: blocks, byteCount: size)
         }
 
         deinit { bytes.deallocate() }
-    }
 
-    private final class Waiting: Sendable {
-        let offer: Mutex<Offer?>
-        let size: Int
+        var size: Int { count * Limits.blockSize }
 
-        init(_ offer: consuming sending Offer) {
-            size = offer.count * Limits.blockSize
-            self.offer = Mutex(offer)
+        func store(in tier: FlashTier<FileDevice>) {
+            for index in 0..<count {
+                let block = firstBlock + UInt64(index)
+                guard let ticket = tickets[block] else { continue }
+                _ = tier.offer(
+                    file, block: block, ticket: ticket, bytes + index * Limits.blockSize,
+                    isReused: isWanted, sample: sample)
+            }
         }
     }
 
     private struct State {
-        var waiting: [Waiting] = []
+        var waiting: [Offer] = []
         var bytes = 0
         var isStopping = false
     }
@@ -65,11 +68,10 @@ final class FlashOffers: Sendable {
         return isRoom
     }
 
-    func add(_ offer: consuming sending Offer) {
-        let waiting = Waiting(offer)
+    func add(_ offer: Offer) {
         state.updateWakingOne { state in
-            state.waiting.append(waiting)
-            state.bytes += waiting.size
+            state.waiting.append(offer)
+            state.bytes += offer.size
         }
     }
 
@@ -82,32 +84,18 @@ final class FlashOffers: Sendable {
     func run(_ tier: () -> FlashTier<FileDevice>?) {
         WaitMode.set(.datastore)
         while true {
-            let batch = state.wait { state -> [Waiting]? in
+            // Turned round, so that each goes, and its memory with it, as soon as it is stored.
+            let batch = state.wait { state -> [Offer]? in
                 if state.isStopping { return [] }
                 if state.waiting.isEmpty { return nil }
                 defer { state.waiting = [] }
-                return state.waiting
+                return state.waiting.reversed()
             }
-            guard let batch, !batch.isEmpty else { return }
-            for waiting in batch {
-                if let tier = tier() {
-                    waiting.offer.withLock { offer in offer?.store(in: tier) }
-                }
-                waiting.offer.withLock { $0 = nil }
-                state.withLock { $0.bytes -= waiting.size }
+            guard var batch, !batch.isEmpty else { return }
+            while let offer = batch.popLast() {
+                if let tier = tier() { offer.store(in: tier) }
+                state.withLock { $0.bytes -= offer.size }
             }
-        }
-    }
-}
-
-extension FlashOffers.Offer {
-    fileprivate borrowing func store(in tier: FlashTier<FileDevice>) {
-        for index in 0..<count {
-            let block = firstBlock + UInt64(index)
-            guard let ticket = tickets[block] else { continue }
-            _ = tier.offer(
-                file, block: block, ticket: ticket, bytes + index * Limits.blockSize,
-                isReused: isWanted, sample: sample)
         }
     }
 }

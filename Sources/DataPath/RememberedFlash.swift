@@ -7,12 +7,11 @@ import Syscalls
 /// instance of the maps on it that are to be believed. The file is there only while the mount tells
 /// the device of every write: without it nothing is believed.
 final class RememberedFlash: Sendable {
-    private let folder: String
-    private var path: String { folder + "/flash" }
+    private let path: String
     private let turn = Mutex(())
 
     /// `folder`: the state folder.
-    init(folder: String) { self.folder = folder }
+    init(folder: String) { path = folder + "/flash" }
 
     /// The instance and the writes of the header that the device had at least; nil when nothing is
     /// remembered.
@@ -33,34 +32,21 @@ final class RememberedFlash: Sendable {
     /// not believed.
     func set(_ instance: UInt64, sequence: UInt64) {
         change { () throws(Errno) in
-            let text = Array(
-                (String(instance, radix: 16) + " " + String(sequence, radix: 16)).utf8)
-            let passing = path + ".new"
-            let file = try Descriptor(
-                path: passing, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
-            guard try call({ pwrite(file.raw, text, text.count, 0) }) == text.count else {
-                throw .noSpace
-            }
-            try call { fsync(file.raw) }
-            try call { rename(passing, path) }
+            let text = String(instance, radix: 16) + " " + String(sequence, radix: 16)
+            try DurableFile.replace(path, by: path + ".new", Array(text.utf8), mode: 0o600)
         }
     }
 
     /// Remembers nothing any more; durable when this returns. What could not be forgotten is
     /// believed only for files that look as they did when they were last seen.
     func forget() {
-        change { () throws(Errno) in
-            guard unlink(path) != 0, errno != ENOENT else { return }
-            throw .last
-        }
+        change { () throws(Errno) in _ = try DurableFile.remove(path) }
     }
 
     private func change(_ body: () throws(Errno) -> Void) {
         turn.withLock { _ in
             do throws(Errno) {
                 try body()
-                let folder = try Descriptor(path: folder, flags: O_RDONLY | O_DIRECTORY)
-                try call { fsync(folder.raw) }
             } catch {
                 SystemLog.error("\(path) cannot be changed: \(error)")
             }

@@ -11,9 +11,9 @@ extension FlashTier {
     /// Waits for the device.
     package func upkeep() {
         if phase == .off { return probe(monotonicNanoseconds()) }
+        judge()
         guard phase == .on else { return }
         let now = clock()
-        if health.isHung(monotonicNanoseconds()) { return giveUp("it does not answer") }
         do throws(Errno) {
             filling.withLock { tellLog(&$0, all: false) }
             let isFull = log.withState { state in

@@ -2,15 +2,6 @@ import Synchronization
 
 /// Figures, for the control path: these walk the whole block map.
 extension MemoryTier {
-    /// Tells for each file how many of its blocks are in memory, zero blocks not counted.
-    package func cachedBlocks(_ visit: (CacheID, Int) -> Void) {
-        var counts: [CacheID: Int] = [:]
-        map.forEach { file, entry in
-            if !entry.isZero { counts[file, default: 0] += 1 }
-        }
-        for (file, count) in counts { visit(file, count) }
-    }
-
     /// Tells of each block in memory which content it has, zero blocks left out.
     package func forEachBlock(_ visit: (CacheID, UInt64, UInt32) -> Void) {
         map.forEach { file, entry in

@@ -194,3 +194,12 @@ import Testing
         #expect(first == 77)
     }
 }
+
+extension MemoryTier {
+    /// Tells for each file how many of its blocks are in memory, zero blocks not counted.
+    fileprivate func cachedBlocks(_ visit: (CacheID, Int) -> Void) {
+        var counts: [CacheID: Int] = [:]
+        forEachBlock { file, _, _ in counts[file, default: 0] += 1 }
+        for (file, count) in counts { visit(file, count) }
+    }
+}
