@@ -36,6 +36,8 @@ let package = Package(
 
         .target(name: "Syscalls", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Policy", swiftSettings: strict),
+        .target(
+            name: "Devices", dependencies: ["CLinux", "Syscalls", "Policy"], swiftSettings: strict),
 
         // MARK: - Data path
 
@@ -44,7 +46,10 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "FlashTier",
-            dependencies: ["CLinux", "CHash", "Syscalls", "Policy", "ReadCache"],
+            dependencies: ["CLinux", "CHash", "Syscalls", "Policy", "Devices", "ReadCache"],
+            swiftSettings: strict),
+        .target(
+            name: "Journal", dependencies: ["CLinux", "CHash", "Syscalls", "Policy", "Devices"],
             swiftSettings: strict),
         .target(
             name: "Passthrough", dependencies: ["CLinux", "CSQLite", "Syscalls", "Policy"],
@@ -52,7 +57,8 @@ let package = Package(
         .target(
             name: "DataPath",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Journal",
+                "Passthrough",
             ],
             swiftSettings: strict),
 
@@ -61,8 +67,8 @@ let package = Package(
         .target(
             name: "ControlPath",
             dependencies: [
-                "CHash", "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
-                "DataPath",
+                "CHash", "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier",
+                "Journal", "Passthrough", "DataPath",
             ],
             swiftSettings: strict),
         .target(
@@ -92,7 +98,7 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "ReadCache", "FlashTier", "Passthrough",
+                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Passthrough",
                 "ControlPath",
                 "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -115,7 +121,15 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "FlashTierTests",
-            dependencies: ["FlashTier", "ReadCache", "Syscalls", "Policy", "TestSupport"],
+            dependencies: [
+                "FlashTier", "Devices", "ReadCache", "Syscalls", "Policy", "TestSupport",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "JournalTests",
+            dependencies: [
+                "Journal", "CLinux", "Devices", "Syscalls", "Policy", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "PassthroughTests",
@@ -124,7 +138,8 @@ let package = Package(
         .testTarget(
             name: "DataPathTests",
             dependencies: [
-                "DataPath", "ReadCache", "FlashTier", "Passthrough", "CLinux", "Syscalls",
+                "DataPath", "Devices", "ReadCache", "FlashTier", "Passthrough", "CLinux",
+                "Syscalls",
                 "Policy", "TestSupport",
             ],
             swiftSettings: strict),
@@ -155,7 +170,7 @@ let package = Package(
         .testTarget(
             name: "MountTests",
             dependencies: [
-                "CLinux", "CPosix", "FuseServer", "Policy", "Syscalls", "TestSupport",
+                "CLinux", "CPosix", "Devices", "FuseServer", "Policy", "Syscalls", "TestSupport",
                 "forebay", "forebay-server", "test-datastore",
             ],
             swiftSettings: strict),

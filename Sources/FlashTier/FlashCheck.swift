@@ -1,3 +1,4 @@
+import Devices
 import ReadCache
 import Syscalls
 
@@ -29,7 +30,7 @@ package struct FlashCheck: Sendable {
     /// Reads all of it. `progress` is told how many bytes of how many are done. Throws EINVAL when
     /// there is no valid header, ENOSPC when the device is shorter than it was, and what the device
     /// says when it does not read the header or the log.
-    package init<Device: FlashDevice>(
+    package init<Device: BlockDevice>(
         _ device: Device, progress: (UInt64, UInt64) -> Void = { _, _ in }
     ) throws(Errno) {
         header = try FlashHeader.read(from: device)
@@ -51,7 +52,7 @@ package struct FlashCheck: Sendable {
         }
     }
 
-    private mutating func checkLog<Device: FlashDevice>(
+    private mutating func checkLog<Device: BlockDevice>(
         _ device: Device, _ geometry: FlashGeometry, _ key: PageKey
     ) throws(Errno) {
         let buffer = BlockBuffer(blocks: 1)
@@ -72,7 +73,7 @@ package struct FlashCheck: Sendable {
         }
     }
 
-    private mutating func checkRegion<Device: FlashDevice>(
+    private mutating func checkRegion<Device: BlockDevice>(
         _ region: Int, _ device: Device, _ geometry: FlashGeometry, _ key: PageKey,
         _ buffer: BlockBuffer
     ) throws(Errno) {

@@ -1,3 +1,4 @@
+import Devices
 import Glibc
 import Policy
 import Syscalls
@@ -22,7 +23,7 @@ package enum FlashFormat {
 
     /// Looks at the first and the last MiB and at some blocks between them. Throws what the device
     /// says.
-    package static func contents<Device: FlashDevice>(
+    package static func contents<Device: BlockDevice>(
         of device: Device
     ) throws(Errno) -> Contents {
         let edge = min(edge, device.size)
@@ -54,7 +55,7 @@ package enum FlashFormat {
     /// Clears both edges and writes the header of an empty tier. What else was on the device is not
     /// read any more: its seals are made with another key. Throws ENOSPC when the device is too
     /// small, and what it says.
-    package static func format<Device: FlashDevice>(
+    package static func format<Device: BlockDevice>(
         _ device: Device, regionBlocks: Int = Limits.flashRegionBlocks
     ) throws(Errno) {
         guard FlashGeometry(size: device.size, regionBlocks: regionBlocks) != nil else {
@@ -70,32 +71,5 @@ package enum FlashFormat {
             size: device.size, regionBlocks: regionBlocks,
             logicalBlockSize: device.logicalBlockSize)
         try header.write(to: device)
-    }
-}
-
-/// Marks by which other uses of a device are known; for messages only.
-private struct Signature {
-    let name: String
-    let offset: Int
-    let bytes: [UInt8]
-
-    private static let all = [
-        Signature(name: "an ext file system", offset: 0x438, bytes: [0x53, 0xef]),
-        Signature(name: "an XFS file system", offset: 0, bytes: Array("XFSB".utf8)),
-        Signature(name: "a Btrfs file system", offset: 0x10040, bytes: Array("_BHRfS_M".utf8)),
-        Signature(name: "an encrypted volume (LUKS)", offset: 0, bytes: Array("LUKS".utf8)),
-        Signature(name: "an LVM volume", offset: 512, bytes: Array("LABELONE".utf8)),
-        Signature(name: "swap space", offset: 4086, bytes: Array("SWAPSPACE2".utf8)),
-        Signature(name: "a RAID member", offset: 4096, bytes: [0xfc, 0x4e, 0x2b, 0xa9]),
-        Signature(name: "a partition table", offset: 512, bytes: Array("EFI PART".utf8)),
-        Signature(name: "a partition table", offset: 4096, bytes: Array("EFI PART".utf8)),
-        Signature(name: "a partition table", offset: 510, bytes: [0x55, 0xaa]),
-    ]
-
-    static func name(_ bytes: UnsafeRawBufferPointer) -> String? {
-        all.first { mark in
-            let end = mark.offset + mark.bytes.count
-            return end <= bytes.count && bytes[mark.offset..<end].elementsEqual(mark.bytes)
-        }?.name
     }
 }

@@ -1,3 +1,4 @@
+import Devices
 import Glibc
 import ReadCache
 import Syscalls
@@ -55,7 +56,7 @@ package struct FlashHeader: Equatable, Sendable {
     // MARK: - Decoding
 
     /// The newest valid copy on a device; throws EIO from the device, EINVAL when there is none.
-    package static func read<Device: FlashDevice>(from device: Device) throws(Errno) -> Self {
+    package static func read<Device: BlockDevice>(from device: Device) throws(Errno) -> Self {
         let copies = try readCopies(from: device)
         guard let newest = copies.compactMap({ $0 }).max(by: { $0.sequence < $1.sequence }) else {
             throw .invalid
@@ -64,7 +65,7 @@ package struct FlashHeader: Equatable, Sendable {
     }
 
     /// Both copies; nil for one that is not valid.
-    static func readCopies<Device: FlashDevice>(from device: Device) throws(Errno) -> [Self?] {
+    static func readCopies<Device: BlockDevice>(from device: Device) throws(Errno) -> [Self?] {
         let buffer = BlockBuffer(blocks: 1)
         var copies: [Self?] = []
         var failure: Errno?
@@ -112,7 +113,7 @@ package struct FlashHeader: Equatable, Sendable {
 
     /// Makes both copies durable, one after the other. Counts the write. Throws EINVAL for an
     /// owner of more than 1,024 bytes.
-    package mutating func write<Device: FlashDevice>(to device: Device) throws(Errno) {
+    package mutating func write<Device: BlockDevice>(to device: Device) throws(Errno) {
         guard owner.utf8.count <= Self.longestOwner else { throw .invalid }
         sequence += 1
         let buffer = BlockBuffer(blocks: 1)

@@ -1,3 +1,4 @@
+import Devices
 import Policy
 import Synchronization
 import Syscalls

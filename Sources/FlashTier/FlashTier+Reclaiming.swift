@@ -1,3 +1,4 @@
+import Devices
 import ReadCache
 import Synchronization
 import Syscalls

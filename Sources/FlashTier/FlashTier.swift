@@ -1,3 +1,4 @@
+import Devices
 import Glibc
 import Policy
 import ReadCache
@@ -10,7 +11,7 @@ import Syscalls
 /// Locks, outermost first: filling, log, map shard; the index's and the open region's are
 /// innermost, and so are those of the budget and of what is kept.
 /// Device input and output happens under the lock of the filling only, which readers do not take.
-package final class FlashTier<Device: FlashDevice>: @unchecked Sendable {
+package final class FlashTier<Device: BlockDevice>: @unchecked Sendable {
     let device: Device
     /// Where everything is on the device.
     package let geometry: FlashGeometry

@@ -1,3 +1,4 @@
+import Devices
 import Policy
 import ReadCache
 import Syscalls
@@ -68,7 +69,7 @@ extension LogStream {
     /// Reads an area from its first page on and tells every record; pages that are not valid or of
     /// another epoch are left out, and where 64 in a row are, it ends. Answers how many pages there
     /// are up to the last valid one. Throws what the device says.
-    static func replay<Device: FlashDevice>(
+    static func replay<Device: BlockDevice>(
         _ kind: SealedPage.Kind, epoch: UInt64, offset: UInt64, capacity: Int,
         from device: Device, key: PageKey,
         _ visit: (LogRecord) -> Void

@@ -1,3 +1,4 @@
+import Devices
 import Policy
 import ReadCache
 import Synchronization
@@ -5,7 +6,7 @@ import Syscalls
 
 /// Makes changes of the map durable. Records are appended in memory; whoever needs them durable
 /// commits, and a commit serves all that were appended before it.
-final class MapLog<Device: FlashDevice>: Sendable {
+final class MapLog<Device: BlockDevice>: Sendable {
     /// A range that is being written, or was.
     struct Mark {
         /// When it is durable.

@@ -1,3 +1,4 @@
+import Devices
 import ReadCache
 import Syscalls
 
@@ -21,7 +22,7 @@ struct RegionSummary {
 
     /// Reads the pages of a region. Slots of pages that are not valid are empty. Throws what the
     /// device says.
-    init<Device: FlashDevice>(
+    init<Device: BlockDevice>(
         region: Int, from device: Device, _ geometry: FlashGeometry, key: PageKey,
         _ buffer: BlockBuffer
     ) throws(Errno) {

@@ -1,3 +1,4 @@
+import Devices
 import Glibc
 import ReadCache
 import Syscalls

@@ -1,3 +1,4 @@
+import Devices
 import FlashTier
 import Glibc
 import Synchronization

@@ -1,3 +1,4 @@
+import Devices
 import Policy
 import Synchronization
 import Syscalls
@@ -7,7 +8,7 @@ import Testing
 @testable import FlashTier
 
 /// A device whose flushes do not return while it hangs.
-private final class HangingDevice: FlashDevice {
+private final class HangingDevice: BlockDevice {
     let base: SimulatedDevice
     private let isHanging = Condition(false)
 

@@ -1,3 +1,4 @@
+import Devices
 import Glibc
 import Syscalls
 import TestSupport
@@ -10,7 +11,7 @@ import Testing
     private static let isLong = getenv("FOREBAY_TEST_LONG") != nil
 
     /// A file of which only what is not contents is written: loading reads nothing else.
-    private final class Bookkeeping: FlashDevice {
+    private final class Bookkeeping: BlockDevice {
         private let file: FileDevice
         private let geometry: FlashGeometry
 

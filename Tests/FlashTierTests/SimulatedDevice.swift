@@ -1,3 +1,4 @@
+import Devices
 import FlashTier
 import Glibc
 import Synchronization
@@ -6,7 +7,7 @@ import TestSupport
 
 /// A device in memory. What was written and not flushed may be lost, in part and in any order, when
 /// the power is cut; blocks can be damaged; any call can fail. Everything follows from the seed.
-final class SimulatedDevice: FlashDevice {
+final class SimulatedDevice: BlockDevice {
     struct State {
         /// What is durable, and what was written since, per block.
         var durable: [UInt64: [UInt8]] = [:]

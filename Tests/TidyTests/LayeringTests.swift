@@ -58,11 +58,15 @@ import Testing
         ),
         (
             "Sources/ReadCache/",
-            ["FlashTier", "Passthrough", "DataPath", "ControlPath", "FuseServer"]
+            ["FlashTier", "Journal", "Passthrough", "DataPath", "ControlPath", "FuseServer"]
+        ),
+        (
+            "Sources/Journal/",
+            ["ReadCache", "FlashTier", "Passthrough", "DataPath", "ControlPath", "FuseServer"]
         ),
         (
             "Sources/Passthrough/",
-            ["ReadCache", "FlashTier", "DataPath", "ControlPath", "FuseServer"]
+            ["ReadCache", "FlashTier", "Journal", "DataPath", "ControlPath", "FuseServer"]
         ),
         ("Sources/DataPath/", ["ControlPath", "FuseServer"]),
         ("Sources/ControlPath/", ["FuseServer"]),

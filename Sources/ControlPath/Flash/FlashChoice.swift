@@ -1,5 +1,6 @@
 import CLinux
 import DataPath
+import Devices
 import FlashTier
 import Glibc
 import Passthrough

@@ -1,3 +1,4 @@
+import Devices
 import FlashTier
 import Policy
 import Syscalls

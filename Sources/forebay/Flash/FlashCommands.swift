@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlPath
+import Devices
 import FlashTier
 import Glibc
 import Policy

@@ -3,7 +3,7 @@ import Glibc
 import Syscalls
 
 /// A block device, a partition or a file, read and written past the kernel's page cache.
-package final class FileDevice: FlashDevice {
+package final class FileDevice: BlockDevice {
     /// Bytes, rounded down to whole blocks.
     package let size: UInt64
     /// Bytes that a block device writes at once; 4,096 for a file.
