@@ -29,7 +29,7 @@ extension Datastore {
 
     /// What holds for writes to a file.
     package func writePolicy(of node: NodeID) throws(Errno) -> WritePolicy {
-        inherited(try inode(node)) { $0.write } ?? .through
+        effectiveWritePolicy(try inode(node))
     }
 
     /// Sets a file's or folder's write policy; nil = inherited again. Throws EINVAL for `back` on a
@@ -40,20 +40,44 @@ extension Datastore {
         var policies = identity.policies(of: node)
         policies.write = policy
         identity.setPolicies(policies, of: node)
+        policyEpoch.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// The read policy of an inode, remembered until any policy or any place changes.
     func effectiveReadPolicy(_ inode: Inode) -> ReadPolicy {
-        let epoch = policyEpoch.load(ordering: .relaxed)
-        let remembered = inode.policy.load(ordering: .relaxed)
-        if remembered >> 8 == epoch,
-            let policy = ReadPolicy(rawValue: UInt8(truncatingIfNeeded: remembered))
-        {
-            return policy
+        let raw = remembered(inode.policy) {
+            (inherited(inode) { $0.read } ?? .normal).rawValue
         }
-        let policy = inherited(inode) { $0.read } ?? .normal
-        inode.policy.store(epoch << 8 | UInt64(policy.rawValue), ordering: .relaxed)
+        return ReadPolicy(rawValue: raw) ?? .normal
+    }
+
+    /// The write policy of an inode, remembered in the same way.
+    func effectiveWritePolicy(_ inode: Inode) -> WritePolicy {
+        let raw = remembered(inode.writePolicy) {
+            if identity.policies(of: inode.node).write == nil, isWrittenThrough(inode) {
+                return WritePolicy.through.rawValue
+            }
+            return (inherited(inode) { $0.write } ?? settings.writePolicy).rawValue
+        }
+        return WritePolicy(rawValue: raw) ?? .through
+    }
+
+    /// A policy with the epoch of policies that it was found in: epoch << 8 | policy.
+    private func remembered(_ place: borrowing Atomic<UInt64>, _ find: () -> UInt8) -> UInt8 {
+        let epoch = policyEpoch.load(ordering: .relaxed)
+        let known = place.load(ordering: .relaxed)
+        if known >> 8 == epoch { return UInt8(truncatingIfNeeded: known) }
+        let policy = find()
+        place.store(epoch << 8 | UInt64(policy), ordering: .relaxed)
         return policy
+    }
+
+    /// Files that gain nothing in the log unless somebody says otherwise: a machine's swap file,
+    /// which is worth nothing after its end, and locks of hypervisors, which other hosts must see.
+    private func isWrittenThrough(_ inode: Inode) -> Bool {
+        let name = inode.state.withLock { $0.name }
+        return name.starts(with: Array(".lck-".utf8))
+            || [".lck", ".vswp"].contains { name.suffix($0.utf8.count).elementsEqual($0.utf8) }
     }
 
     /// The nearest setting on the way from a file up to the root.

@@ -18,6 +18,10 @@ extension Datastore {
             sleep(milliseconds: Limits.identityInterval)
         }
         try flash?.start()
+        if let writeBack {
+            try writeBack.destager.start()
+            try background("log-watch") { $0.watchLog() }
+        }
         if flash != nil {
             try Thread(name: "flash-samples") { [weak self] in self?.watchWrittenFiles() }.detach()
         }
@@ -94,6 +98,7 @@ extension Datastore {
     package func close() {
         isClosing.store(true, ordering: .relaxed)
         closePending()
+        closeLog(isLast: true)
         closeFlash(isQuick: false)
         identity.markComplete(isTreeKnown.load(ordering: .acquiring))
     }
@@ -103,6 +108,7 @@ extension Datastore {
     /// `keepsFlash`: the successor opens the same device in a moment.
     package func handOver(isIdle: Bool, keepsFlash: Bool) {
         isClosing.store(true, ordering: .relaxed)
+        closeLog(isLast: false)
         // With a write under way the device is left as at a crash: what is being written is marked.
         if isIdle { closeFlash(isQuick: keepsFlash) }
         identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))

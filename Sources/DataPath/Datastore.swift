@@ -23,6 +23,12 @@ package final class Datastore: Sendable {
     let tier: MemoryTier
     /// The flash tier; nil when the mount has none.
     let flash: FlashCache?
+    /// Write-back from the log; nil when the mount has none.
+    let writeBack: DatastoreWriteBack?
+    /// The datastore has hardly more room than what the log may still bring it.
+    let isSpaceShort = Atomic<Bool>(false)
+    /// Whether somebody takes a snapshot of the datastore.
+    let quiescence = Quiescence()
     /// What the next server is to know of files.
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
@@ -100,6 +106,8 @@ package final class Datastore: Sendable {
         self.identity = identity
         self.tier = tier
         flash = Self.flash(options, backing, settings)
+        let log = try Self.openLog(options, backing, identity)
+        writeBack = log?.writeBack
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes
@@ -113,8 +121,12 @@ package final class Datastore: Sendable {
             _ = try sample(self.root, forced: false)
             _ = try fileSystem()
         }
+        log?.target.attach(self)
         try startUpkeep()
     }
+
+    /// Writes may be answered from a log.
+    package var hasLog: Bool { writeBack != nil }
 
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { settings.attributeTimeout }

@@ -7,6 +7,9 @@ package enum Counter: Int, CaseIterable, Sendable {
     case backendReads, backendReadBytes, backendWrites, backendWriteBytes
     case savedReads, savedBytes
     case hitsFlash
+    case hitsDirty
+    /// Writes that coalesced before they reached the datastore.
+    case savedWrites
 }
 
 /// A row of counters, each changed atomically; a file has one, and the datastore has one that

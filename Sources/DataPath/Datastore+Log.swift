@@ -1,0 +1,139 @@
+import Devices
+import Glibc
+import Journal
+import Passthrough
+import Policy
+import Syscalls
+
+// The log of a mount: opened before anything is served, because what it has lies over the files.
+extension Datastore {
+    /// Opens the log of the options and reads what is in it. Nil when the mount has none.
+    ///
+    /// Throws when it cannot be opened, is not the mount's, or when the mount had another one that
+    /// may have data: reads would be answered with what was before.
+    static func openLog(
+        _ options: MountOptions, _ backing: Backing, _ identity: IdentityStore
+    ) throws(Errno) -> (writeBack: DatastoreWriteBack, target: DatastoreTarget)? {
+        let remembered = RememberedLog(folder: options.state)
+        guard let option = options.log else {
+            if remembered.value == nil || options.readOnly { return nil }
+            guard options.discardLog else {
+                SystemLog.error("the log of this mount is missing, and may have data")
+                throw .noData
+            }
+            remembered.forget()
+            return nil
+        }
+        let journal = try openJournal(option.path, options, backing)
+        if let last = remembered.value, last.uuid != journal.header.uuid {
+            guard options.discardLog else {
+                SystemLog.error("\(option.path) is not the log that this mount had last")
+                throw .noData
+            }
+        }
+        let target = DatastoreTarget()
+        let writeBack = DatastoreWriteBack(
+            journal, target, DestageSettings(options, capacity: journal.capacity))
+        let files = try writeBack.recover()
+        for file in files { meet(file, target, identity) }
+        try remembered.set(journal.header.uuid, path: option.path)
+        if !files.isEmpty {
+            SystemLog.notice(
+                "\(option.path) has \(writeBack.dirty.dirtyBytes) bytes of \(files.count) files "
+                    + "that the datastore does not have yet")
+        }
+        return (writeBack, target)
+    }
+
+    /// A file of which the log has data must be found whatever became of the identity table.
+    private static func meet(
+        _ file: RecoveredFile, _ target: DatastoreTarget, _ identity: IdentityStore
+    ) {
+        if let state = file.state { target.expect(file.node, state) }
+        guard identity.find(NodeID(file.node)) == nil,
+            let handle = try? FileHandle(encoded: file.handle)
+        else { return }
+        identity.remember(
+            NodeID(file.node), Identity(handle: handle, parent: 0, type: UInt32(S_IFREG)))
+    }
+
+    private static func openJournal(
+        _ path: String, _ options: MountOptions, _ backing: Backing
+    ) throws(Errno) -> Journal<FileDevice> {
+        let device = try openDevice(path)
+        let journal: Journal<FileDevice>
+        do throws(JournalProblem) {
+            journal = try Journal(device)
+        } catch {
+            SystemLog.error("\(path): \(error)")
+            throw .invalid
+        }
+        let owner = deviceOwner(name: options.name, root: backing.rootHandle)
+        if journal.header.owner.isEmpty { try journal.claim(owner: owner) }
+        guard journal.header.owner == owner || journal.header.owner.isEmpty else {
+            SystemLog.error("\(path) is the log of another mount: \(journal.header.owner)")
+            throw .busy
+        }
+        return journal
+    }
+
+    /// The server before this one may still be on its way out.
+    private static func openDevice(_ path: String) throws(Errno) -> FileDevice {
+        let deadline = monotonicNanoseconds() + .milliseconds(Limits.logOpening)
+        while true {
+            do throws(Errno) {
+                return try FileDevice(path: path)
+            } catch {
+                if error != .busy || monotonicNanoseconds() >= deadline {
+                    SystemLog.error("\(path), the log: \(error)")
+                    throw error
+                }
+                sleep(milliseconds: 5)
+            }
+        }
+    }
+
+    /// Brings all that is in the log to the datastore and lets nothing new in, so that a server
+    /// without it can go on. Throws ETIMEDOUT, and lets all go on as before, when that takes longer
+    /// than until the monotonic time `deadline`.
+    package func retireLog(until deadline: UInt64) throws(Errno) {
+        guard let writeBack else { return }
+        settings.isLogLeaving = true
+        do throws(Errno) {
+            try writeBack.drain(nil, until: deadline)
+            // What was on its way into the log before.
+            try writeBack.drain(nil, until: deadline)
+        } catch {
+            settings.isLogLeaving = false
+            throw error
+        }
+    }
+
+    /// Looks after the log once a second: says when it fails, fills or lags, and learns whether the
+    /// datastore has room for what is in it.
+    func watchLog() {
+        guard let writeBack else { return }
+        if let status = try? fileSystem() {
+            let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+            // Within a second the log cannot take in more than all of it.
+            let margin = min(Limits.spaceMargin, writeBack.journal.capacity)
+            isSpaceShort.store(free < writeBack.dirtyBytes + margin, ordering: .relaxed)
+        }
+        sleep(milliseconds: 1000)
+    }
+
+    /// Stops the destager. What is in the log stays there. `isLast`: nobody goes on, so that a log
+    /// without data is needed no more.
+    func closeLog(isLast: Bool) {
+        guard let writeBack else { return }
+        writeBack.destager.stop()
+        guard isLast, !writeBack.dirty.isAnythingDirty, !writeBack.journal.isPoisoned else { return }
+        do throws(Errno) {
+            // Or a later mount with this log, after others without, would bring old data back.
+            try writeBack.journal.release(upTo: writeBack.journal.head)
+            RememberedLog(folder: options.state).forget()
+        } catch {
+            SystemLog.error("the log cannot be left empty: \(error)")
+        }
+    }
+}
