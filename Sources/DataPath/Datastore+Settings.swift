@@ -8,6 +8,7 @@ final class Settings: Sendable {
     private let attribute: Atomic<UInt64>
     private let backend: Atomic<UInt64>
     private let mode: Atomic<UInt64>
+    private let writes: Atomic<UInt8>
     /// There is no memory of the cache to come back to.
     let isTierless: Bool
 
@@ -15,6 +16,7 @@ final class Settings: Sendable {
         attribute = Atomic(options.attributeTimeout.bitPattern)
         backend = Atomic(options.backendTimeout.bitPattern)
         mode = Atomic(bypass.rawValue)
+        writes = Atomic(options.write.rawValue)
         isTierless = bypass == .automatic
     }
 
@@ -28,6 +30,12 @@ final class Settings: Sendable {
     var backendTimeout: Double {
         get { Double(bitPattern: backend.load(ordering: .relaxed)) }
         set { backend.store(newValue.bitPattern, ordering: .relaxed) }
+    }
+
+    /// The write policy of what has none of its own.
+    var write: WritePolicy {
+        get { WritePolicy(rawValue: writes.load(ordering: .relaxed)) ?? .through }
+        set { writes.store(newValue.rawValue, ordering: .relaxed) }
     }
 
     /// Whether the cache is left out of the way.

@@ -42,6 +42,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// What can be changed while the datastore serves.
     let settings: Settings
+    /// Changes wait here while somebody takes a snapshot of the datastore.
+    let changes = ChangeGate()
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
@@ -149,10 +151,12 @@ package final class Datastore: Sendable {
         counters.add(counter, amount)
     }
 
-    /// Refuses a change on a mount that is read-only, and on a thread that may not wait.
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait. Waits while
+    /// changes are held back.
     func beginMutation() throws(Errno) {
         if options.readOnly { throw .readOnly }
         guard WaitMode.mayWait else { throw .mustWait }
+        try changes.pass(limit: waitLimit())
     }
 }
 

