@@ -118,7 +118,6 @@ package struct ControlService: Sendable {
         let snapshot = Snapshot(
             statistics: try datastore.statistics(of: .root), datastore: report, facts: facts)
         writer.add(snapshot, isRoot: true)
-        writer.add("all_data_home", snapshot.dirtyBytes == 0)
         writer.add("keeper_pid", UInt64(clamping: facts.keeper))
         writer.add("server_pid", UInt64(clamping: getpid()))
         writer.add("program", TextFile.link("/proc/self/exe") ?? "")
@@ -129,6 +128,11 @@ package struct ControlService: Sendable {
         if let flash = report.flash {
             writer.add("flash_path", flash.path)
             writer.add("flash_writes_per_day_limit", json: Ratio.text(flash.writesPerDayLimit))
+        }
+        if let log = report.log {
+            writer.add("log_path", log.path)
+            writer.add("log_poisoned", log.isPoisoned)
+            if !log.lastLoss.isEmpty { writer.add("log_last_loss", log.lastLoss) }
         }
         writer.add("inodes", report.inodes)
         writer.add("descriptors", report.descriptors)

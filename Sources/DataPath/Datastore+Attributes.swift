@@ -107,7 +107,6 @@ extension Datastore {
         if let log = logIfDirty(inode) {
             return try truncate(inode, to: size, in: log, killSetID: killSetID)
         }
-        try awaitRelease()
         try bringHome(inode)
         let file = try file(inode, .write)
         try cut(inode, file, to: size, isDestage: false)

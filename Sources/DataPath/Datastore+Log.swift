@@ -12,37 +12,44 @@ extension Datastore {
     /// Throws when it cannot be opened, is not the mount's, or when the mount had another one that
     /// may have data: reads would be answered with what was before.
     static func openLog(
-        _ options: MountOptions, _ backing: Backing, _ identity: IdentityStore
+        _ options: MountOptions, _ backing: Backing, _ identity: IdentityStore, isFirst: Bool
     ) throws(Errno) -> (writeBack: DatastoreWriteBack, target: DatastoreTarget)? {
-        let remembered = RememberedLog(folder: options.state)
-        guard let option = options.log else {
-            if remembered.value == nil || options.readOnly { return nil }
-            guard options.discardLog else {
-                SystemLog.error("the log of this mount is missing, and may have data")
-                throw .noData
-            }
-            remembered.forget()
-            return nil
+        let journal: Journal<FileDevice>? = try options.log.map { option throws(Errno) in
+            try openJournal(option.path, options, backing)
         }
-        let journal = try openJournal(option.path, options, backing)
-        if let last = remembered.value, last.uuid != journal.header.uuid {
-            guard options.discardLog else {
-                SystemLog.error("\(option.path) is not the log that this mount had last")
-                throw .noData
-            }
-        }
+        try judge(journal?.header.uuid, options, isFirst: isFirst)
+        guard let journal, let option = options.log else { return nil }
         let target = DatastoreTarget()
         let writeBack = DatastoreWriteBack(
             journal, target, DestageSettings(options, capacity: journal.capacity))
         let files = try writeBack.recover()
         for file in files { meet(file, target, identity) }
-        try remembered.set(journal.header.uuid, path: option.path)
+        try RememberedLog(folder: options.state).set(
+            uuid: journal.header.uuid, path: option.path, mayBeDirty: true)
         if !files.isEmpty {
             SystemLog.notice(
                 "\(option.path) has \(writeBack.dirty.dirtyBytes) bytes of \(files.count) files "
                     + "that the datastore does not have yet")
         }
         return (writeBack, target)
+    }
+
+    /// Refuses to serve without the log that the last writes are in, unless the administrator gave
+    /// them up or only wants to read.
+    private static func judge(
+        _ found: [UInt8]?, _ options: MountOptions, isFirst: Bool
+    ) throws(Errno) {
+        let remembered = RememberedLog(folder: options.state)
+        switch try remembered.verdict(found: found, options: options, isFirst: isFirst) {
+        case .fine: return
+        case .stale(let mark): SystemLog.warning("\(mark.loss) missing")
+        case .discarded(let mark):
+            LogEvents.discarded(mark)
+            try remembered.forget()
+        case .missing(let mark):
+            SystemLog.error("\(mark.log) is missing: reads would be answered with what was before")
+            throw .noData
+        }
     }
 
     /// A file of which the log has data must be found whatever became of the identity table.
@@ -93,22 +100,6 @@ extension Datastore {
         }
     }
 
-    /// Brings all that is in the log to the datastore and lets nothing new in, so that a server
-    /// without it can go on. Throws ETIMEDOUT, and lets all go on as before, when that takes longer
-    /// than until the monotonic time `deadline`.
-    package func retireLog(until deadline: UInt64) throws(Errno) {
-        guard let writeBack else { return }
-        settings.isLogLeaving = true
-        do throws(Errno) {
-            try writeBack.drain(nil, until: deadline)
-            // What was on its way into the log before.
-            try writeBack.drain(nil, until: deadline)
-        } catch {
-            settings.isLogLeaving = false
-            throw error
-        }
-    }
-
     /// Looks after the log once a second: says when it fails, fills or lags, and learns whether the
     /// datastore has room for what is in it.
     func watchLog() {
@@ -131,7 +122,7 @@ extension Datastore {
         do throws(Errno) {
             // Or a later mount with this log, after others without, would bring old data back.
             try writeBack.journal.release(upTo: writeBack.journal.head)
-            RememberedLog(folder: options.state).forget()
+            _ = try RememberedLog(folder: options.state).forget()
         } catch {
             SystemLog.error("the log cannot be left empty: \(error)")
         }

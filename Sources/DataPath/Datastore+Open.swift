@@ -107,16 +107,8 @@ extension Datastore {
     }
 
     /// Brings everything written below a node to the datastore and makes it durable there: a
-    /// file's data, or all of the datastore's. Throws ETIMEDOUT when that takes longer than until
-    /// the monotonic time `deadline`.
-    package func flushAll(_ node: NodeID, until deadline: UInt64 = .max) throws(Errno) {
-        let inode = try inode(node)
-        if let writeBack {
-            let file = inode.isRegular ? node.rawValue : nil
-            try writeBack.drain(file, until: deadline)
-        }
-        try syncAll(node)
-    }
+    /// file's data, or all of the datastore's.
+    package func flushAll(_ node: NodeID) throws(Errno) { try flushAll(node, deadline: .max) }
 
     /// The same of what is not in the log.
     func syncAll(_ node: NodeID) throws(Errno) {

@@ -27,7 +27,8 @@ extension Datastore {
         }
     }
 
-    /// What holds for writes to a file.
+    /// What holds for writes to a file: its own policy, or `through` for what its name excepts
+    /// (`WritePolicy.isExcepted`), or its folder's, or the mount's.
     package func writePolicy(of node: NodeID) throws(Errno) -> WritePolicy {
         effectiveWritePolicy(try inode(node))
     }
@@ -43,41 +44,39 @@ extension Datastore {
         policyEpoch.wrappingAdd(1, ordering: .relaxed)
     }
 
+    /// The write policy of what has none from now on: `write=`.
+    package func setWritePolicy(_ policy: WritePolicy) {
+        settings.write = policy
+        policyEpoch.wrappingAdd(1, ordering: .relaxed)
+    }
+
     /// The read policy of an inode, remembered until any policy or any place changes.
     func effectiveReadPolicy(_ inode: Inode) -> ReadPolicy {
-        let raw = remembered(inode.policy) {
-            (inherited(inode) { $0.read } ?? .normal).rawValue
-        }
-        return ReadPolicy(rawValue: raw) ?? .normal
+        ReadPolicy(rawValue: UInt8(truncatingIfNeeded: effectivePolicies(inode))) ?? .normal
     }
 
-    /// The write policy of an inode, remembered in the same way.
+    /// Likewise the write policy. Without a log that can be used it is `through` all the same.
     func effectiveWritePolicy(_ inode: Inode) -> WritePolicy {
-        let raw = remembered(inode.writePolicy) {
-            if identity.policies(of: inode.node).write == nil, isWrittenThrough(inode) {
-                return WritePolicy.through.rawValue
-            }
-            return (inherited(inode) { $0.write } ?? settings.writePolicy).rawValue
-        }
-        return WritePolicy(rawValue: raw) ?? .through
+        WritePolicy(rawValue: UInt8(truncatingIfNeeded: effectivePolicies(inode) >> 8)) ?? .through
     }
 
-    /// A policy with the epoch of policies that it was found in: epoch << 8 | policy.
-    private func remembered(_ place: borrowing Atomic<UInt64>, _ find: () -> UInt8) -> UInt8 {
+    /// Both policies with the epoch that they were found in.
+    private func effectivePolicies(_ inode: Inode) -> UInt64 {
         let epoch = policyEpoch.load(ordering: .relaxed)
-        let known = place.load(ordering: .relaxed)
-        if known >> 8 == epoch { return UInt8(truncatingIfNeeded: known) }
-        let policy = find()
-        place.store(epoch << 8 | UInt64(policy), ordering: .relaxed)
-        return policy
+        let remembered = inode.policy.load(ordering: .relaxed)
+        if remembered >> 16 == epoch { return remembered }
+        let read = inherited(inode) { $0.read } ?? .normal
+        let write = findWritePolicy(inode)
+        let found = epoch << 16 | UInt64(write.rawValue) << 8 | UInt64(read.rawValue)
+        inode.policy.store(found, ordering: .relaxed)
+        return found
     }
 
-    /// Files that gain nothing in the log unless somebody says otherwise: a machine's swap file,
-    /// which is worth nothing after its end, and locks of hypervisors, which other hosts must see.
-    private func isWrittenThrough(_ inode: Inode) -> Bool {
+    private func findWritePolicy(_ inode: Inode) -> WritePolicy {
+        if let own = identity.policies(of: inode.node).write { return own }
         let name = inode.state.withLock { $0.name }
-        return name.starts(with: Array(".lck-".utf8))
-            || [".lck", ".vswp"].contains { name.suffix($0.utf8.count).elementsEqual($0.utf8) }
+        if inode.isRegular, WritePolicy.isExcepted(name) { return .through }
+        return inherited(inode) { $0.write } ?? settings.write
     }
 
     /// The nearest setting on the way from a file up to the root.

@@ -2,59 +2,58 @@ import Passthrough
 import Policy
 import Syscalls
 
-/// A moment in which nothing changes at the datastore, for a snapshot of it.
-final class Quiescence: Sendable {
-    /// Until when changes wait, monotonic nanoseconds; 0 when none does.
-    private let end = Condition<UInt64>(0)
-
-    var isActive: Bool { end.withLock { $0 > monotonicNanoseconds() } }
-
-    func begin(until deadline: UInt64) { end.update { $0 = deadline } }
-
-    func finish() { end.update { $0 = 0 } }
-
-    /// Waits until it is over.
-    func wait() {
-        while true {
-            let deadline = end.withLock { $0 }
-            guard deadline > monotonicNanoseconds() else { return }
-            _ = end.wait(until: deadline) { $0 == deadline ? nil : true }
-        }
-    }
-}
-
+// Bringing dirty data home, and standing still for a snapshot.
 extension Datastore {
-    /// Brings all that is in the log and in the kernel's cache to the datastore and lets nothing
-    /// change there until `release`, or for twice `seconds` when nobody calls it: writes into the
-    /// log go on, others wait. Throws ETIMEDOUT, and lets all go on, when it takes longer than
-    /// `seconds`.
-    package func quiesce(seconds: Double) throws(Errno) {
-        let limit = UInt64(min(max(seconds, 0), 86_400) * 1e9)
-        let deadline = monotonicNanoseconds() + limit
-        quiescence.begin(until: deadline + limit)
+    /// The journal at this moment, from memory; nil when the mount has none.
+    package func logReport() -> LogReport? { nil }
+
+    /// Likewise, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
+    package func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
+        if let writeBack {
+            try writeBack.drain(
+                try inode(node).isRegular ? node.rawValue : nil, until: deadline)
+        }
+        try syncAll(node)
+        if monotonicNanoseconds() > deadline { throw .timedOut }
+    }
+
+    /// Brings everything home and holds changes of the datastore back until `release`: afterwards
+    /// the datastore is, and stays, exactly what was acknowledged at one moment. Throws EBUSY when
+    /// somebody holds them back already, ETIMEDOUT when `deadline` passes first, and what the
+    /// datastore says; changes then go on.
+    package func quiesce(deadline: UInt64) throws(Errno) {
+        try changes.take()
         do throws(Errno) {
-            if let writeBack {
-                try writeBack.drain(nil, until: deadline)
-                guard writeBack.destager.pause(until: deadline) else { throw .timedOut }
-            }
-            try syncAll(.root)
-            if monotonicNanoseconds() >= deadline { throw .timedOut }
+            // Most of it while writers go on, the rest of it quickly.
+            try flushAll(.root, deadline: deadline)
+            changes.close()
+            try flushAll(.root, deadline: deadline)
+            // What goes into the log from now on stays there.
+            if let writeBack, !writeBack.destager.pause(until: deadline) { throw .timedOut }
         } catch {
             release()
             throw error
         }
     }
 
-    /// Ends a quiescence.
+    /// Lets changes go on after `quiesce`.
     package func release() {
         writeBack?.destager.resume()
-        quiescence.finish()
+        changes.open()
     }
 
-    /// Lets a change on its way to the datastore wait while nothing may change there.
-    func awaitRelease() throws(Errno) {
-        guard quiescence.isActive else { return }
-        guard WaitMode.mayWait else { throw .mustWait }
-        quiescence.wait()
+    /// Acknowledges nothing from the log any more and brings home what is in it, for good: the
+    /// log is about to be taken away. Throws ETIMEDOUT when `deadline` passes first and what the
+    /// datastore says; the log is then used as before.
+    package func leaveLog(deadline: UInt64) throws(Errno) {
+        settings.isLogLeaving = true
+        do throws(Errno) {
+            // The second time for what was on its way into the log before.
+            try flushAll(.root, deadline: deadline)
+            try flushAll(.root, deadline: deadline)
+        } catch {
+            settings.isLogLeaving = false
+            throw error
+        }
     }
 }

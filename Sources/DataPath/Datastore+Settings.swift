@@ -8,7 +8,7 @@ final class Settings: Sendable {
     private let attribute: Atomic<UInt64>
     private let backend: Atomic<UInt64>
     private let mode: Atomic<UInt64>
-    private let write: Atomic<UInt8>
+    private let writes: Atomic<UInt8>
     private let leaving = Atomic<Bool>(false)
     /// There is no memory of the cache to come back to.
     let isTierless: Bool
@@ -17,7 +17,7 @@ final class Settings: Sendable {
         attribute = Atomic(options.attributeTimeout.bitPattern)
         backend = Atomic(options.backendTimeout.bitPattern)
         mode = Atomic(bypass.rawValue)
-        write = Atomic(options.write.rawValue)
+        writes = Atomic(options.write.rawValue)
         isTierless = bypass == .automatic
     }
 
@@ -33,16 +33,16 @@ final class Settings: Sendable {
         set { backend.store(newValue.bitPattern, ordering: .relaxed) }
     }
 
+    /// The write policy of what has none of its own.
+    var write: WritePolicy {
+        get { WritePolicy(rawValue: writes.load(ordering: .relaxed)) ?? .through }
+        set { writes.store(newValue.rawValue, ordering: .relaxed) }
+    }
+
     /// The log is about to be given up: nothing new goes into it.
     var isLogLeaving: Bool {
         get { leaving.load(ordering: .relaxed) }
         set { leaving.store(newValue, ordering: .relaxed) }
-    }
-
-    /// What holds for writes to files for which nobody has set a policy.
-    var writePolicy: WritePolicy {
-        get { WritePolicy(rawValue: write.load(ordering: .relaxed)) ?? .through }
-        set { write.store(newValue.rawValue, ordering: .relaxed) }
     }
 
     /// Whether the cache is left out of the way.
@@ -63,13 +63,6 @@ extension Datastore {
     package func setTimeouts(attributes: Double, backend: Double) {
         settings.attributeTimeout = attributes
         settings.backendTimeout = backend
-    }
-
-    /// Changes what holds for writes to files for which nobody has set a policy. What is in the log
-    /// goes to the datastore as ever.
-    package func setWritePolicy(_ policy: WritePolicy) {
-        settings.writePolicy = policy
-        policyEpoch.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// Leaves the cache out of the way from now on, or uses it again. While it is left out of the

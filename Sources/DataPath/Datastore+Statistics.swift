@@ -76,6 +76,7 @@ extension Datastore {
         report.healthTransitions = backing.health.transitions
         report.uniqueBytes = report.uniqueBytesRAM
         if let flash { add(flash, to: &report) }
+        report.log = logReport()
         return report
     }
 
@@ -139,5 +140,8 @@ extension StatisticsReport {
         backendWriteBytes += counters[.backendWriteBytes]
         savedReads += counters[.savedReads]
         savedBytes += counters[.savedBytes]
+        hitsDirty += counters[.hitsDirty]
+        savedWrites += counters[.savedWrites]
+        savedWriteBytes += counters[.savedWriteBytes]
     }
 }

@@ -79,7 +79,6 @@ extension Datastore {
     ) throws(Errno) -> Result {
         inode.ranges.lock(start, end)
         defer { inode.ranges.unlock(start, end) }
-        try awaitRelease()
         try bringHome(inode)
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)

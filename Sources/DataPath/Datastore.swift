@@ -27,8 +27,6 @@ package final class Datastore: Sendable {
     let writeBack: DatastoreWriteBack?
     /// The datastore has hardly more room than what the log may still bring it.
     let isSpaceShort = Atomic<Bool>(false)
-    /// Whether somebody takes a snapshot of the datastore.
-    let quiescence = Quiescence()
     /// What the next server is to know of files.
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
@@ -48,6 +46,8 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// What can be changed while the datastore serves.
     let settings: Settings
+    /// Changes wait here while somebody takes a snapshot of the datastore.
+    let changes = ChangeGate()
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
@@ -106,7 +106,8 @@ package final class Datastore: Sendable {
         self.identity = identity
         self.tier = tier
         flash = Self.flash(options, backing, settings)
-        let log = try Self.openLog(options, backing, identity)
+        let log = try Self.openLog(
+            options, backing, identity, isFirst: record == nil)
         writeBack = log?.writeBack
         self.notes = notes
         inherited = Mutex(left)
@@ -161,10 +162,12 @@ package final class Datastore: Sendable {
         counters.add(counter, amount)
     }
 
-    /// Refuses a change on a mount that is read-only, and on a thread that may not wait.
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait. Waits while
+    /// changes are held back.
     func beginMutation() throws(Errno) {
         if options.readOnly { throw .readOnly }
         guard WaitMode.mayWait else { throw .mustWait }
+        try changes.pass(limit: waitLimit())
     }
 }
 

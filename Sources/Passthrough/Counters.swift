@@ -7,9 +7,9 @@ package enum Counter: Int, CaseIterable, Sendable {
     case backendReads, backendReadBytes, backendWrites, backendWriteBytes
     case savedReads, savedBytes
     case hitsFlash
-    case hitsDirty
-    /// Writes that coalesced before they reached the datastore.
-    case savedWrites
+    /// Blocks answered from the journal; writes that merged there with others before they reached
+    /// the datastore, and their bytes.
+    case hitsDirty, savedWrites, savedWriteBytes
 }
 
 /// A row of counters, each changed atomically; a file has one, and the datastore has one that

@@ -20,11 +20,9 @@ package final class Inode: Sendable {
     package let size = Atomic<UInt64>(0)
     /// Seconds of the monotonic clock at the last use, for eviction.
     package let lastUse = Atomic<UInt32>(0)
-    /// The effective read policy with the epoch of policies that it was found in:
-    /// epoch << 8 | policy.
+    /// The effective policies with the epoch of policies that they were found in:
+    /// epoch << 16 | write policy << 8 | read policy.
     package let policy = Atomic<UInt64>(0)
-    /// The effective write policy, in the same form.
-    package let writePolicy = Atomic<UInt64>(0)
     /// The folder that it was last seen in, 0 when that is not known.
     package let parent = Atomic<UInt64>(0)
 
