@@ -85,16 +85,14 @@ package final class DirtyData: Sendable {
         if mustWake { state.update { _ in } }
     }
 
-    /// The record at `position` holds `length` bytes of the file from `offset` on; clients see
-    /// `size` as the file's size afterwards.
+    /// The record at `position` holds `length` bytes of the file from `offset` on.
     package func insert(
         file: UInt64, handle: [UInt8], offset: UInt64, length: UInt64, at position: LogPosition,
-        time: Timestamp, size: UInt64
+        time: Timestamp
     ) {
         change(file, handle, position, time) { changes, epoch in
             let length = UInt32(clamping: length)
             changes.write(Extent(start: offset, length: length, position: position, skip: 0))
-            changes.size = size
             epoch.writtenBytes += UInt64(length)
             return KeptRecord(
                 position: position, offset: offset, length: UInt64(length), kind: .data)
@@ -184,7 +182,6 @@ package final class DirtyData: Sendable {
             fileCount.add(1, ordering: .releasing)
             state.files[file] = File(handle: handle, layers: [layer])
         } else {
-            changes.size = state.files[file]?.layers.last?.changes.size
             state.files[file]?.layers.append(layer)
         }
         return changes
@@ -247,21 +244,17 @@ package final class DirtyData: Sendable {
         }
     }
 
-    /// The size as clients see it; nil when nothing dirty of the file says.
-    package func size(of file: UInt64) -> UInt64? {
-        newest(file)?.size
-    }
-
-    /// The time of the last change that is dirty.
-    package func modified(of file: UInt64) -> Timestamp? {
-        newest(file)?.modified
-    }
-
-    /// Size and time of modification at once, for attributes.
-    package func newest(_ file: UInt64) -> (size: UInt64?, modified: Timestamp)? {
+    /// Size and time of modification as clients see them; nil when nothing of the file is dirty.
+    /// `below` tells the size at the datastore. It is asked behind the look at what is dirty, so
+    /// that what leaves here meanwhile has arrived there.
+    package func visibleState(of file: UInt64, below: () -> UInt64) -> FileState? {
         if isEmpty { return nil }
         return state.withLock { state in
-            state.files[file]?.layers.last.map { ($0.changes.size, $0.changes.modified) }
+            guard let layers = state.files[file]?.layers, let last = layers.last else {
+                return nil
+            }
+            let size = layers.reduce(below()) { $1.changes.size(of: $0) }
+            return FileState(size: size, modified: last.changes.modified)
         }
     }
 

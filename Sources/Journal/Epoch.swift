@@ -16,8 +16,6 @@ package final class FileChanges: @unchecked Sendable {
     package internal(set) var lastTruncation: UInt64?
     /// The end of the farthest write since then.
     package internal(set) var writtenTo: UInt64 = 0
-    /// The size as clients see it after the last change; nil when no change told.
-    package internal(set) var size: UInt64?
     /// The time of the last change, or what a client set it to.
     package internal(set) var modified = Timestamp()
     /// The records, in order of their positions once the epoch is closed; only with the strict
@@ -35,6 +33,9 @@ package final class FileChanges: @unchecked Sendable {
     /// not been cut off or extended, so that it is at least `writtenTo`.
     package var finalSize: UInt64? { lastTruncation.map { max($0, writtenTo) } }
 
+    /// The size that the changes give a file of this size.
+    func size(of below: UInt64) -> UInt64 { max(lastTruncation ?? below, writtenTo) }
+
     func write(_ extent: Extent) {
         extents.insert(extent)
         writtenTo = max(writtenTo, extent.end)
@@ -49,7 +50,6 @@ package final class FileChanges: @unchecked Sendable {
         extents.remove(from: size, to: .max)
         lastTruncation = size
         writtenTo = 0
-        self.size = size
     }
 
     /// The part of [offset, limit) that begins at `offset` and is all of one kind.
@@ -88,7 +88,6 @@ package final class FileChanges: @unchecked Sendable {
         } else {
             writtenTo = max(writtenTo, later.writtenTo)
         }
-        size = later.size ?? size
         modified = later.modified
         records = []
         firstPosition = min(firstPosition, later.firstPosition)
