@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -85,6 +86,24 @@ extension Datastore {
         }
         absorb(inode, attributes, .none)
         return visible(inode, attributes)
+    }
+
+    private func setTimes(_ file: BackingFile, _ change: AttributeChange) throws(Errno) {
+        var seconds: [2 of Int64] = [0, 0]
+        var nanoseconds: [2 of Int64] = [CLinux_UTIME_OMIT, CLinux_UTIME_OMIT]
+        for (index, time) in [change.accessed, change.modified].enumerated() {
+            switch time {
+            case nil: break
+            case .now: nanoseconds[index] = CLinux_UTIME_NOW
+            case .at(let second, let nanosecond):
+                seconds[index] = second
+                nanoseconds[index] = Int64(nanosecond)
+            }
+        }
+        let (s0, s1, n0, n1) = (seconds[0], seconds[1], nanoseconds[0], nanoseconds[1])
+        try backing.ask { () throws(Errno) in
+            try call { CLinux_set_times(file.descriptor, [s0, s1], [n0, n1]) }
+        }
     }
 
     /// The log sets the time of a file last when it is destaged.

@@ -3,6 +3,7 @@ import Glibc
 import Journal
 import Passthrough
 import Policy
+import Synchronization
 import Syscalls
 
 // The log of a mount: opened before anything is served, because what it has lies over the files.
@@ -21,14 +22,14 @@ extension Datastore {
         guard let journal, let option = options.log else { return nil }
         let target = DatastoreTarget()
         let writeBack = DatastoreWriteBack(
-            journal, target, DestageSettings(options, capacity: journal.capacity))
+            journal, target, DestageSettings(isStrict: options.destageOrder == .strict))
         let files = try writeBack.recover()
         for file in files { meet(file, target, identity) }
         try RememberedLog(folder: options.state).set(
             uuid: journal.header.uuid, path: option.path, mayBeDirty: true)
         if !files.isEmpty {
             SystemLog.notice(
-                "\(option.path) has \(writeBack.dirty.dirtyBytes) bytes of \(files.count) files "
+                "\(option.path) has \(writeBack.dirtyBytes) bytes of \(files.count) files "
                     + "that the datastore does not have yet")
         }
         return (writeBack, target)
@@ -118,7 +119,7 @@ extension Datastore {
     func closeLog(isLast: Bool) {
         guard let writeBack else { return }
         writeBack.destager.stop()
-        guard isLast, !writeBack.dirty.isAnythingDirty, !writeBack.journal.isPoisoned else { return }
+        guard isLast, writeBack.dirty.isEmpty, !writeBack.journal.isPoisoned else { return }
         do throws(Errno) {
             // Or a later mount with this log, after others without, would bring old data back.
             try writeBack.journal.release(upTo: writeBack.journal.head)

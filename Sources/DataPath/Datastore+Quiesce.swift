@@ -1,3 +1,4 @@
+import Journal
 import Passthrough
 import Policy
 import Syscalls

@@ -28,7 +28,7 @@ extension Datastore {
         let end = min(size, offset &+ wanted)
         guard offset < end else { return self.count(inode, .reads, 1) }
         let range = ByteRange(start: offset, end: end)
-        if writeBack == nil || !(try readDirty(inode, range, into: &reply)) {
+        if try !readDirty(inode, range, into: &reply) {
             try readStored(inode, range, into: &reply)
         }
         self.count(inode, .reads, 1)

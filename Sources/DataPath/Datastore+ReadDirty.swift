@@ -2,6 +2,7 @@ import Glibc
 import Journal
 import Passthrough
 import Policy
+import Synchronization
 import Syscalls
 
 // Reading and seeking in files that have data in the log: it lies over what the datastore has.

@@ -1,6 +1,7 @@
 import CLinux
 import FlashTier
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import Synchronization
@@ -19,7 +20,7 @@ extension Datastore {
         }
         try flash?.start()
         if let writeBack {
-            try writeBack.destager.start()
+            if !options.readOnly { try writeBack.destager.start() }
             try background("log-watch") { $0.watchLog() }
         }
         if flash != nil {

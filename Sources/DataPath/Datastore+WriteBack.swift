@@ -1,8 +1,10 @@
 import CLinux
+import Devices
 import Glibc
 import Journal
 import Passthrough
 import Policy
+import Synchronization
 import Syscalls
 
 /// Write-back to the datastore from a log device.
@@ -51,8 +53,8 @@ extension Datastore {
 
     /// Answers a write from the log.
     func write(
-        _ inode: Inode, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, to log: DatastoreWriteBack,
-        isStable: Bool, killSetID: Bool
+        _ inode: Inode, _ bytes: UnsafeRawBufferPointer, at offset: UInt64,
+        to log: DatastoreWriteBack, isStable: Bool, killSetID: Bool
     ) throws(Errno) -> Int {
         guard WaitMode.mayReadFlash else { throw .mustReadFlash }
         if killSetID { try clearSetID(try file(inode, .path)) }

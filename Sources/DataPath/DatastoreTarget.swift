@@ -1,4 +1,5 @@
 import CLinux
+import Devices
 import Glibc
 import Journal
 import Passthrough
@@ -86,15 +87,13 @@ package final class DatastoreTarget: DestageTarget {
     }
 
     private func writeZeros(_ file: UInt64, from start: UInt64, to end: UInt64) throws(Errno) {
-        let zeros = [UInt8](repeating: 0, count: Int(min(end - start, UInt64(Limits.requestSize))))
+        let zeros = BlockBuffer(blocks: Limits.requestSize / Limits.blockSize)
         var position = start
         while position < end {
-            let count = Int(min(end - position, UInt64(zeros.count)))
-            try zeros.withUnsafeBytes { bytes throws(Errno) in
-                try write(
-                    file, UnsafeRawBufferPointer(rebasing: bytes[..<count]), at: position,
-                    isDurable: false)
-            }
+            let count = Int(min(end - position, UInt64(zeros.bytes.count)))
+            try write(
+                file, UnsafeRawBufferPointer(rebasing: zeros.bytes[..<count]), at: position,
+                isDurable: false)
             position += UInt64(count)
         }
     }

@@ -105,7 +105,25 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
     }
 
     /// Bytes that are in the log alone.
-    package var dirtyBytes: UInt64 { dirty.figures.bytes }
+    package var dirtyBytes: UInt64 { dirty.bytes }
+
+    // MARK: - Room
+
+    /// Writers need not be slowed, and a record of so many bytes has room.
+    package func isRoomy(_ bytes: Int) -> Bool {
+        journal.hasRoom(bytes: bytes) && !destager.throttles
+    }
+
+    /// Slows a writer down as much as the log is filled, and waits until a record of so many bytes
+    /// has room. Throws EIO when the log fails meanwhile.
+    package func waitForRoom(_ bytes: Int) throws(Errno) { try destager.waitForRoom(bytes) }
+
+    /// Waits until what is dirty now of a file, or of all of them, is at the datastore and durable
+    /// there. Throws ETIMEDOUT when the monotonic time `deadline` passes first, and why it cannot
+    /// be written otherwise.
+    package func drain(_ file: UInt64?, until deadline: UInt64 = .max) throws(Errno) {
+        try destager.flush(file, until: deadline)
+    }
 }
 
 // MARK: - Recovery

@@ -80,7 +80,7 @@ package struct FlashChoice: Sendable {
             try? Backing(path: backing).rootHandle
         }
         guard let root = root ?? nil else { return found.hasPrefix("\(name)@") }
-        return found == Datastore.flashOwner(name: name, root: root)
+        return found == Datastore.deviceOwner(name: name, root: root)
     }
 
     // MARK: - Making a file
