@@ -10,14 +10,30 @@ package enum ControlClient {
     package static func request(
         _ line: String, path: String, milliseconds: UInt64
     ) throws(Errno) -> String {
-        guard !line.utf8.contains(10), line.utf8.count <= Limits.controlLine else {
-            throw .invalid
-        }
-        let deadline = monotonicNanoseconds() + .milliseconds(milliseconds)
+        try ControlConnection(path: path).ask(line, milliseconds: milliseconds)
+    }
+}
+
+/// A connection to the server of a mount, for as long as it is kept. Programs that are started
+/// meanwhile do not get it.
+package struct ControlConnection: ~Copyable {
+    private let socket: Descriptor
+
+    /// Connects. Throws ENOENT or ECONNREFUSED when no server listens at `path`.
+    package init(path: String) throws(Errno) {
         let socket = try UnixSocket.make()
         try UnixSocket.withAddress(path) { (address, size) throws(Errno) in
             _ = try call { connect(socket.raw, address, size) }
         }
+        self.socket = socket
+    }
+
+    /// Sends one line and reads the answer. Throws like `ControlClient.request`.
+    package func ask(_ line: String, milliseconds: UInt64) throws(Errno) -> String {
+        guard !line.utf8.contains(10), line.utf8.count <= Limits.controlLine else {
+            throw .invalid
+        }
+        let deadline = monotonicNanoseconds() + .milliseconds(milliseconds)
         guard UnixSocket.writeLine(line, to: socket.raw, deadline: deadline) else {
             throw monotonicNanoseconds() >= deadline ? .timedOut : .io
         }

@@ -43,6 +43,13 @@ extension Datastore {
         changes.open()
     }
 
+    /// How long dirty data waits from now on (seconds), and from how much on writers are slowed
+    /// (bytes; nil: 3/4 of the log).
+    package func setDestaging(delay: Double, dirtyMax: UInt64?) {
+        settings.destageDelay = delay
+        settings.dirtyMax = dirtyMax
+    }
+
     /// Acknowledges nothing from the log any more and brings home what is in it, for good: the
     /// log is about to be taken away. Throws ETIMEDOUT when `deadline` passes first and what the
     /// datastore says; the log is then used as before.

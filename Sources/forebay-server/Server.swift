@@ -52,6 +52,7 @@ struct Server {
             ControlService(datastore: datastore, facts: facts, server: orders),
             at: options.controlSocket)
         try handOver.awaitSignal()
+        try LogAlerts.start(datastore, options)
         let end = try session.run(
             predecessor: invocation.predecessor, diedAt: invocation.diedAt
         ) { invocation.report("ready") }
