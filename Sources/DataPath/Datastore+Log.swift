@@ -20,9 +20,12 @@ extension Datastore {
         }
         try judge(journal?.header.uuid, options, isFirst: isFirst)
         guard let journal, let option = options.log else { return nil }
-        let target = DatastoreTarget()
-        let writeBack = DatastoreWriteBack(
-            journal, target, DestageSettings(isStrict: options.destageOrder == .strict))
+        let target = DatastoreTarget(state: options.state)
+        var settings = DestageSettings()
+        settings.isStrict = options.destageOrder == .strict
+        settings.delay = UInt64(options.destageDelay * 1e9)
+        settings.dirtyMax = options.dirtyMax
+        let writeBack = DatastoreWriteBack(journal, target, settings)
         let files = try writeBack.recover()
         for file in files { meet(file, target, identity) }
         try RememberedLog(folder: options.state).set(
@@ -111,7 +114,23 @@ extension Datastore {
             let margin = min(Limits.spaceMargin, writeBack.journal.capacity)
             isSpaceShort.store(free < writeBack.dirtyBytes + margin, ordering: .relaxed)
         }
+        countMerged(writeBack)
         sleep(milliseconds: 1000)
+    }
+
+    /// Writes that the log took and that never went to the datastore by themselves merged there.
+    /// Which they are is known only when nothing is left.
+    private func countMerged(_ writeBack: DatastoreWriteBack) {
+        guard let logTarget, writeBack.dirty.isEmpty else { return }
+        let taken = logged.writes.exchange(0, ordering: .relaxed)
+        let takenBytes = logged.bytes.exchange(0, ordering: .relaxed)
+        let written = logTarget.writes.load(ordering: .relaxed)
+        let writtenBytes = logTarget.bytes.load(ordering: .relaxed)
+        let before = logged.writtenBefore.exchange(written, ordering: .relaxed)
+        let bytesBefore = logged.bytesBefore.exchange(writtenBytes, ordering: .relaxed)
+        counters.add(.savedWrites, taken - min(taken, written - before))
+        counters.add(
+            .savedWriteBytes, takenBytes - min(takenBytes, writtenBytes - bytesBefore))
     }
 
     /// Stops the destager. What is in the log stays there. `isLast`: nobody goes on, so that a log
@@ -128,4 +147,12 @@ extension Datastore {
             SystemLog.error("the log cannot be left empty: \(error)")
         }
     }
+}
+
+/// Writes that went into the log since nothing was in it, and what had been destaged then.
+final class LoggedWrites: Sendable {
+    let writes = Atomic<UInt64>(0)
+    let bytes = Atomic<UInt64>(0)
+    let writtenBefore = Atomic<UInt64>(0)
+    let bytesBefore = Atomic<UInt64>(0)
 }

@@ -5,10 +5,7 @@ import Syscalls
 
 // Bringing dirty data home, and standing still for a snapshot.
 extension Datastore {
-    /// The journal at this moment, from memory; nil when the mount has none.
-    package func logReport() -> LogReport? { nil }
-
-    /// Likewise, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
+    /// Brings everything written below a node to the datastore and makes it durable there, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
     package func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
         if let writeBack {
             try writeBack.drain(
@@ -48,6 +45,14 @@ extension Datastore {
     package func setDestaging(delay: Double, dirtyMax: UInt64?) {
         settings.destageDelay = delay
         settings.dirtyMax = dirtyMax
+        guard let writeBack else { return }
+        writeBack.destager.setDelay(UInt64(delay * 1e9))
+        writeBack.destager.throttle.setLimit(dirtyLimit(writeBack))
+    }
+
+    /// Bytes in the log from which writers are slowed.
+    func dirtyLimit(_ writeBack: DatastoreWriteBack) -> UInt64 {
+        settings.dirtyMax ?? writeBack.journal.capacity / 4 * 3
     }
 
     /// Acknowledges nothing from the log any more and brings home what is in it, for good: the

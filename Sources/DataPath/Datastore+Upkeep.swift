@@ -106,10 +106,10 @@ extension Datastore {
 
     /// Stops the background threads before a successor goes on, and writes the state. `isIdle`: no
     /// thread can learn of another file any more, so that the table is as complete as it ever was.
-    /// `keepsFlash`: the successor opens the same device in a moment.
-    package func handOver(isIdle: Bool, keepsFlash: Bool) {
+    /// `keepsFlash`, `keepsLog`: the successor opens the same device in a moment.
+    package func handOver(isIdle: Bool, keepsFlash: Bool, keepsLog: Bool) {
         isClosing.store(true, ordering: .relaxed)
-        closeLog(isLast: false)
+        closeLog(isLast: isIdle && !keepsLog)
         // With a write under way the device is left as at a crash: what is being written is marked.
         if isIdle { closeFlash(isQuick: keepsFlash) }
         identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))

@@ -64,6 +64,8 @@ extension Datastore {
             try log.write(
                 try dirtyFile(inode), bytes, at: offset, isDurable: isStable)
         }
+        logged.writes.add(1, ordering: .relaxed)
+        logged.bytes.add(UInt64(bytes.count), ordering: .relaxed)
         count(inode, .writes, 1)
         count(inode, .writeBytes, UInt64(bytes.count))
         return bytes.count

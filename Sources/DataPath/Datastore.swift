@@ -25,6 +25,8 @@ package final class Datastore: Sendable {
     let flash: FlashCache?
     /// Write-back from the log; nil when the mount has none.
     let writeBack: DatastoreWriteBack?
+    let logTarget: DatastoreTarget?
+    let logged = LoggedWrites()
     /// The datastore has hardly more room than what the log may still bring it.
     let isSpaceShort = Atomic<Bool>(false)
     /// What the next server is to know of files.
@@ -109,6 +111,7 @@ package final class Datastore: Sendable {
         let log = try Self.openLog(
             options, backing, identity, isFirst: record == nil)
         writeBack = log?.writeBack
+        logTarget = log?.target
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes
@@ -122,7 +125,7 @@ package final class Datastore: Sendable {
             _ = try sample(self.root, forced: false)
             _ = try fileSystem()
         }
-        log?.target.attach(self)
+        logTarget?.attach(self)
         try startUpkeep()
     }
 

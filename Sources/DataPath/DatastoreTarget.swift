@@ -14,9 +14,18 @@ package final class DatastoreTarget: DestageTarget {
         /// How files looked when they were last ours, of those that nothing was destaged to yet
         /// since the log was read.
         var expected: [UInt64: FileState] = [:]
+        /// Why files are being set aside.
+        var reasons: [UInt64: Errno] = [:]
     }
 
     private let state = Mutex(State())
+    let aside: AsideFolder
+    /// Writes and bytes that went to the datastore.
+    let writes = Atomic<UInt64>(0)
+    let bytes = Atomic<UInt64>(0)
+
+    /// `state`: the state folder.
+    init(state: String) { aside = AsideFolder(state: state) }
 
     /// Set before the destager starts.
     func attach(_ datastore: Datastore) { state.withLock { $0.datastore = datastore } }
@@ -54,6 +63,8 @@ package final class DatastoreTarget: DestageTarget {
             datastore.count(inode, .backendWriteBytes, UInt64(written))
             guard written == bytes.count else { throw .noSpace }
         }
+        writes.add(1, ordering: .relaxed)
+        self.bytes.add(UInt64(bytes.count), ordering: .relaxed)
     }
 
     /// Changes the size.
@@ -137,6 +148,63 @@ package final class DatastoreTarget: DestageTarget {
             }
         }
         return FileState(Sample(attributes))
+    }
+
+    // MARK: - Setting aside
+
+    /// Begins to keep what the datastore does not take, in the state folder.
+    package func beginSettingAside(
+        _ file: UInt64, handle: [UInt8], because error: Errno
+    ) throws(Errno) {
+        let name = name(of: file)
+        state.withLock { $0.reasons[file] = error }
+        try aside.begin(
+            file, title: "\(name): \(error)\nhandle \(handle.map { String($0, radix: 16) })")
+    }
+
+    /// Keeps a piece that was written.
+    package func setAside(
+        _ file: UInt64, _ bytes: UnsafeRawBufferPointer, at offset: UInt64
+    ) throws(Errno) {
+        try aside.keep(file, bytes, at: offset)
+    }
+
+    /// Notes a piece that was zeroed.
+    package func setAsideZeros(_ file: UInt64, at offset: UInt64, length: UInt64) throws(Errno) {
+        try aside.note(file, "zeros", at: offset, length: length)
+    }
+
+    /// Notes a piece that the log does not give back.
+    package func reportUnreadable(
+        _ file: UInt64, at offset: UInt64, length: UInt64
+    ) throws(Errno) {
+        try aside.note(file, "lost", at: offset, length: length)
+    }
+
+    /// Ends it and tells the administrator.
+    package func endSettingAside(
+        _ file: UInt64, size: UInt64?, modified: Timestamp
+    ) throws(Errno) {
+        let kept = try aside.end(file, size: size)
+        let (datastore, error) = state.withLock { state in
+            state.expected.removeValue(forKey: file)
+            return (state.datastore, state.reasons.removeValue(forKey: file) ?? .io)
+        }
+        let name = name(of: file)
+        if error == .changedByOthers {
+            LogEvents.conflict(name, bytes: kept.bytes, place: kept.path)
+        } else {
+            LogEvents.setAside(name, bytes: kept.bytes, reason: "\(error)", place: kept.path)
+        }
+        // What the kernel has of the file is what clients wrote.
+        datastore?.invalidateKernel(.file(NodeID(file)))
+    }
+
+    private func name(of file: UInt64) -> String {
+        let datastore = state.withLock { $0.datastore }
+        let name = datastore?.inodes.find(NodeID(file))?.state.withLock { $0.name } ?? []
+        return name.isEmpty
+            ? "file \(String(file, radix: 16))" : String(decoding: name, as: UTF8.self)
     }
 }
 

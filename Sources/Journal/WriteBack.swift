@@ -27,7 +27,7 @@ package struct DirtyFile: Sendable {
 package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Sendable {
     package let journal: Journal<Device>
     package let dirty: DirtyData
-    package let destager: Destager<Device, Target>
+    package let destager: Destager<Journal<Device>, Target>
 
     /// `target` is where it is destaged to.
     package init(_ journal: Journal<Device>, _ target: Target, _ settings: DestageSettings) {
@@ -111,12 +111,20 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
 
     /// Writers need not be slowed, and a record of so many bytes has room.
     package func isRoomy(_ bytes: Int) -> Bool {
-        journal.hasRoom(bytes: bytes) && !destager.throttles
+        journal.hasRoom(bytes: bytes) && !destager.throttle.isSlowing(used: journal.used)
     }
 
     /// Slows a writer down as much as the log is filled, and waits until a record of so many bytes
     /// has room. Throws EIO when the log fails meanwhile.
-    package func waitForRoom(_ bytes: Int) throws(Errno) { try destager.waitForRoom(bytes) }
+    package func waitForRoom(_ bytes: Int) throws(Errno) {
+        let now = monotonicNanoseconds()
+        let delay = destager.throttle.delay(bytes: bytes, used: journal.used, now: now)
+        if delay > 0 { sleep(nanoseconds: delay) }
+        while !journal.hasRoom(bytes: bytes) {
+            if journal.isPoisoned { throw .io }
+            sleep(milliseconds: Limits.roomInterval)
+        }
+    }
 
     /// Waits until what is dirty now of a file, or of all of them, is at the datastore and durable
     /// there. Throws ETIMEDOUT when the monotonic time `deadline` passes first, and why it cannot

@@ -8,6 +8,10 @@ extension Limits {
     /// go there at once: as many as a log takes in between two looks a second apart.
     package static let spaceMargin: UInt64 = 1 << 30
 
+    /// Milliseconds between two looks whether a full log has room again: shorter than any write of
+    /// the destager that makes some.
+    package static let roomInterval: UInt64 = 2
+
     /// Bytes of a file that SEEK_DATA and SEEK_HOLE look through at a time: some thousand extents.
     package static let seekWindow: UInt64 = 64 << 20
 }

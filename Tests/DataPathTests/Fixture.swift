@@ -1,6 +1,8 @@
 import CLinux
+import Devices
 import FlashTier
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import Synchronization
@@ -48,7 +50,7 @@ final class Fixture: Sendable {
     /// A log of 64 MiB.
     private static func formatLog(_ path: String) throws {
         try Files.write(path, "")
-        truncate(path, 64 << 20)
+        Glibc.truncate(path, 64 << 20)
         try LogFormat.format(FileDevice(path: path))
     }
 
