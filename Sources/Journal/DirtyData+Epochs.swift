@@ -85,7 +85,7 @@ extension DirtyData {
             {
                 position = max(position, head())
             }
-            for file in state.files.values where file.trouble != nil {
+            for file in state.files.values where file.isParked {
                 position = min(position, file.layers[0].changes.firstPosition)
             }
             for entry in state.draining { position = min(position, entry.from) }

@@ -22,6 +22,8 @@ package final class DirtyData: Sendable {
         /// Its last name is about to go or has gone.
         var isRemovalExpected = false
         /// The first layer is of epochs that are done: the datastore did not take it.
+        var isParked = false
+        /// Why the datastore does not take it.
         var trouble: FileTrouble?
     }
 
@@ -145,7 +147,7 @@ package final class DirtyData: Sendable {
                 layer.epoch.files[file] = nil
                 state.subtract(layer.changes)
             }
-            if known.trouble != nil, let parked = known.layers.first {
+            if known.isParked, let parked = known.layers.first {
                 state.drain(parked.epoch, from: parked.changes.firstPosition)
             }
             state.hasNews = true
