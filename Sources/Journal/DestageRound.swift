@@ -107,7 +107,8 @@ final class DestageRound: Sendable {
     /// The next job of the thread that leads; waits while others have all there is.
     func lead() -> Step {
         state.wait { state -> Step? in
-            if state.works.allSatisfy({ $0.stage == .over }) { return .over }
+            Self.pass(&state)
+            if state.first == state.works.count { return .over }
             if state.isAway || state.isStopping { return state.active == 0 ? .interrupted : nil }
             return Self.next(&state).map { .job($0) }
         } ?? .interrupted
@@ -125,9 +126,7 @@ final class DestageRound: Sendable {
         guard !state.isAway, state.active < state.pace.window(pressure: state.pressure) else {
             return nil
         }
-        while state.first < state.works.count, state.works[state.first].stage == .over {
-            state.first += 1
-        }
+        pass(&state)
         for index in state.first..<state.works.count {
             guard let job = job(&state.works[index], index) else { continue }
             state.active += 1
@@ -135,6 +134,13 @@ final class DestageRound: Sendable {
             return job
         }
         return nil
+    }
+
+    /// Passes the files that are over.
+    private static func pass(_ state: inout State) {
+        while state.first < state.works.count, state.works[state.first].stage == .over {
+            state.first += 1
+        }
     }
 
     private static func job(_ work: inout Work, _ index: Int) -> Job? {

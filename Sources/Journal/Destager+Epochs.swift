@@ -1,5 +1,6 @@
 import Devices
 import Policy
+import Synchronization
 import Syscalls
 
 /// Memory of a thread that destages: one run, from the log to the datastore.
@@ -22,7 +23,7 @@ extension Destager {
                     files.append(changes)
                 }
             }
-            try announce(files, of: epoch)
+            announce(files, of: epoch)
             round.load(files)
             course.withLock { $0.began = now }
         }
@@ -33,7 +34,7 @@ extension Destager {
 
     /// Says in the log, durably, that the files are about to be changed at the datastore. A log that
     /// takes nothing any more cannot say so; what is in it goes home nevertheless.
-    func announce(_ files: [FileChanges], of epoch: Epoch?) throws(Errno) {
+    func announce(_ files: [FileChanges], of epoch: Epoch?) {
         guard !files.isEmpty else { return }
         do throws(Errno) {
             for changes in files {
@@ -59,6 +60,7 @@ extension Destager {
         round.resume()
         let memory = DestageMemory()
         while true {
+            round.setPressure(pressure)
             switch round.lead() {
             case .job(let job): perform(job, memory)
             case .over: return
@@ -83,11 +85,9 @@ extension Destager {
 
     func finish(_ epoch: Epoch) {
         let began = course.withLock { $0.began }
-        let before = log.used
+        throttle.freed(bytes: epoch.span, nanoseconds: clock() - min(began, clock()))
         dirty.finish(epoch)
         release()
-        throttle.freed(
-            bytes: before - min(before, log.used), nanoseconds: max(1, clock() - began))
         control.update { $0.finished = epoch.id }
     }
 

@@ -1,4 +1,6 @@
+import Devices
 import Policy
+import Synchronization
 import Syscalls
 
 // One epoch in the strict order: the datastore is at any moment as clients saw it at one moment.
@@ -17,7 +19,7 @@ extension Destager {
         }
         if course.withLock({ $0.strictlyDone }) == 0 {
             course.withLock { $0.began = now }
-            try announce(files.values.sorted { $0.file < $1.file }, of: epoch)
+            announce(files.values.sorted { $0.file < $1.file }, of: epoch)
         }
         let memory = DestageMemory()
         for (file, record) in inOrder(files) {

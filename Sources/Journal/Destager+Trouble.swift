@@ -1,3 +1,4 @@
+import Devices
 import Policy
 import Syscalls
 
@@ -14,7 +15,7 @@ extension Destager {
     }
 
     private func retry(_ changes: FileChanges) throws(Errno) {
-        try announce([changes], of: nil)
+        announce([changes], of: nil)
         let memory = DestageMemory()
         round.load([changes])
         round.resume()

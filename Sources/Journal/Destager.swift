@@ -4,7 +4,7 @@ import Syscalls
 
 /// How dirty data goes home.
 package struct DestageSettings: Sendable {
-    /// One record after the other, each durable, instead of whole epochs.
+    /// One record after the other, each durable, instead of whole epochs: for `DirtyData`.
     package var isStrict = false
     /// How long changes wait for others that replace them, nanoseconds.
     package var delay = UInt64.seconds(5)
@@ -130,12 +130,12 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         let now = clock()
         let pause = course.withLock { $0.awayUntil }
         if pause > now { return pause }
-        round.setPressure(Double(log.used) / Double(max(1, log.capacity)))
+        round.setPressure(pressure)
         do throws(Errno) {
             try retryParked(now)
             relieve(now)
             if let epoch = dirty.oldestClosed() {
-                try settings.isStrict ? destageStrictly(epoch) : destage(epoch)
+                try dirty.isStrict ? destageStrictly(epoch) : destage(epoch)
                 release()
                 return 0
             }
@@ -154,9 +154,15 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         return 0
     }
 
+    /// How full the log is.
+    var pressure: Double { Double(log.used) / Double(max(1, log.capacity)) }
+
     private func mayBegin() -> Bool {
         control.update { control in
-            guard control.pauses == 0, !control.isStopping else { return false }
+            // One that has begun an epoch goes on to its end.
+            guard control.pauses == 0 || !control.isAtRest, !control.isStopping else {
+                return false
+            }
             control.isAtRest = false
             return true
         }

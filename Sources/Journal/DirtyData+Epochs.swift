@@ -184,8 +184,11 @@ extension Epoch {
     /// True when it has a record.
     var isUsed: Bool { since != 0 }
 
+    /// Bytes of the log from its first record to its last.
+    var span: UInt64 { isUsed ? lastPosition - start : 0 }
+
     /// True when its records span more than so many bytes of the log.
-    func isFull(_ span: UInt64) -> Bool { isUsed && lastPosition - start > span }
+    func isFull(_ span: UInt64) -> Bool { self.span > span }
 
     /// A record at `position` belongs to it. True for the first one.
     func note(_ position: LogPosition) -> Bool {

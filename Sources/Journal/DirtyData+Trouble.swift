@@ -108,7 +108,7 @@ extension DirtyData {
     ) -> (pieces: [CarriedPiece], next: UInt64?) {
         state.withLock { state in
             guard let known = state.files[file], known.isParked else { return ([], nil) }
-            let end = known.visibleEnd
+            let end = known.coveredEnd
             var (offset, pieces) = (offset, [CarriedPiece]())
             while pieces.count < most {
                 guard offset < end else { return (pieces, nil) }
@@ -135,10 +135,7 @@ extension DirtyData {
     func exactSize(of file: UInt64) -> (size: UInt64?, modified: Timestamp, handle: [UInt8])? {
         state.withLock { state in
             guard let known = state.files[file], let last = known.layers.last else { return nil }
-            let size =
-                known.layers.contains { $0.changes.lastTruncation != nil }
-                ? known.visibleEnd : nil
-            return (size, last.changes.modified, known.handle)
+            return (known.exactSize, last.changes.modified, known.handle)
         }
     }
 
@@ -153,17 +150,15 @@ extension DirtyData {
             guard var known = state.files[file] else { return nil }
             known.layers.removeAll { $0.epoch === state.open }
             guard let last = known.layers.last else { return nil }
-            let end = known.visibleEnd
             var (offset, pieces) = (UInt64(0), [CarriedPiece]())
-            known.forEachPart(from: 0, to: end) { piece, _ in
+            known.forEachPart(from: 0, to: known.coveredEnd) { piece, _ in
                 if case .gap = piece {
                 } else {
                     pieces.append(CarriedPiece(offset: offset, piece: piece))
                 }
                 offset += piece.length
             }
-            let isExact = known.layers.contains { $0.changes.lastTruncation != nil }
-            return (pieces, isExact ? end : nil, last.changes.modified)
+            return (pieces, known.exactSize, last.changes.modified)
         }
     }
 
@@ -215,6 +210,14 @@ extension DirtyData.File {
         self.trouble = trouble
     }
 
-    /// The end of what the changes have; the visible size, when one of them says it.
-    var visibleEnd: UInt64 { layers.reduce(0) { $1.changes.size(of: $0) } }
+    /// The size that clients see, when the changes say it whatever is below.
+    var exactSize: UInt64? {
+        guard layers.contains(where: { $0.changes.lastTruncation != nil }) else { return nil }
+        return layers.reduce(0) { $1.changes.size(of: $0) }
+    }
+
+    /// Behind it there is nothing dirty to see.
+    var coveredEnd: UInt64 {
+        exactSize ?? layers.reduce(0) { max($0, $1.changes.extents.end) }
+    }
 }
