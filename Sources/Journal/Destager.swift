@@ -237,6 +237,9 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         return isAtRest
     }
 
+    /// Nothing is destaged at the moment, by order.
+    package var isPaused: Bool { control.withLock { $0.pauses > 0 } }
+
     /// Goes on after `pause`.
     package func resume() {
         control.update { $0.pauses = max(0, $0.pauses - 1) }

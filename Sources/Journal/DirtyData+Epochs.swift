@@ -118,6 +118,9 @@ extension DirtyData {
         }
     }
 
+    /// Bytes of data that are only in the journal.
+    package var bytes: UInt64 { state.withLock { $0.bytes } }
+
     /// Figures of all of it.
     package var figures: DirtyFigures {
         state.withLock { state in

@@ -29,6 +29,9 @@ package final class Throttle: Sendable {
     /// Another `dirty_max`.
     package func setLimit(_ bytes: UInt64) { from.store(bytes, ordering: .relaxed) }
 
+    /// Whether writers are delayed at all. Takes no lock.
+    package func isSlowing(used: UInt64) -> Bool { used > from.load(ordering: .relaxed) }
+
     /// Nanoseconds that a write of so many bytes has to wait before it begins. Takes no lock while
     /// there is room.
     package func delay(bytes: UInt64, used: UInt64, now: UInt64) -> UInt64 {

@@ -118,7 +118,7 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
     /// has room. Throws EIO when the log fails meanwhile.
     package func waitForRoom(_ bytes: Int) throws(Errno) {
         let now = monotonicNanoseconds()
-        let delay = destager.throttle.delay(bytes: bytes, used: journal.used, now: now)
+        let delay = destager.throttle.delay(bytes: UInt64(bytes), used: journal.used, now: now)
         if delay > 0 { sleep(nanoseconds: delay) }
         while !journal.hasRoom(bytes: bytes) {
             if journal.isPoisoned { throw .io }
@@ -197,3 +197,5 @@ extension Timestamp {
         return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
     }
 }
+
+extension Journal: ChangeLog {}
