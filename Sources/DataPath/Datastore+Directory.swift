@@ -73,7 +73,7 @@ extension Datastore {
     /// The kernel has closed the folder once.
     package func releaseDirectory(_ node: NodeID) {
         guard let listing = inodes.find(node)?.state.withLock({ $0.listing.take() }) else { return }
-        closing.update { $0.append(listing.file) }
+        closeLater(listing.file)
     }
 
     /// Makes a folder's entries durable.

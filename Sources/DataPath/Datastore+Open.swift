@@ -60,7 +60,7 @@ extension Datastore {
         }
         guard let orphan else { return }
         if inode.state.withLock({ $0.isUnlinked }) { dropMap(inode) }
-        closing.update { $0.append(orphan) }
+        closeLater(orphan)
     }
 
     /// Makes what was written durable. The corresponding C functions are `fsync`, `fdatasync`.
@@ -102,12 +102,31 @@ extension Datastore {
         }
     }
 
-    /// Closes what was put aside for closing.
-    func closePending() {
-        let files = closing.withLock { files in
-            defer { files = [] }
-            return files
+    /// Has a thread that may wait close it.
+    func closeLater(_ file: BackingFile) { closing.update { $0.waiting.append(file) } }
+
+    /// Closes what was put aside for closing, and waits for what other threads are closing, but not
+    /// beyond `deadline`.
+    func closePending(until deadline: UInt64 = 0) {
+        var files = closing.withLock { $0.take() }
+        if !files.isEmpty {
+            files = []
+            closing.update { $0.closers -= 1 }
         }
-        withExtendedLifetime(files) {}
+        _ = closing.wait(until: deadline) { $0.closers == 0 ? true : nil }
+    }
+}
+
+/// Files that the kernel is done with, to be closed by a thread that may wait for it.
+struct ClosingFiles: Sendable {
+    var waiting: [BackingFile] = []
+    /// Threads that are closing what they took.
+    var closers = 0
+
+    /// All that wait. Who gets any counts as a closer until it has let go of them.
+    mutating func take() -> [BackingFile] {
+        if !waiting.isEmpty { closers += 1 }
+        defer { waiting = [] }
+        return waiting
     }
 }

@@ -32,9 +32,11 @@ extension Datastore {
         inherited(try inode(node)) { $0.write } ?? .through
     }
 
-    /// Sets a file's or folder's write policy; nil = inherited again.
+    /// Sets a file's or folder's write policy; nil = inherited again. Throws EINVAL for `back` on a
+    /// mount without a log.
     package func setWritePolicy(_ policy: WritePolicy?, of node: NodeID) throws(Errno) {
         _ = try inode(node)
+        guard policy != .back || options.log != nil else { throw .invalid }
         var policies = identity.policies(of: node)
         policies.write = policy
         identity.setPolicies(policies, of: node)

@@ -5,7 +5,7 @@ import ReadCache
 import Synchronization
 import Syscalls
 
-// unlink, rmdir, rename.
+// unlink, rename.
 extension Datastore {
     /// Removes a name of a file. While the kernel has the file open it stays readable.
     package func unlink(parent: NodeID, name: Name) throws(Errno) {
@@ -20,36 +20,6 @@ extension Datastore {
         names.remove(parent: parent, name: name)
         touch(folder)
         finishRemoval(victim)
-    }
-
-    /// Removes an empty folder. On NFS a folder can look empty and hold files that were removed
-    /// while open: closing them may let it go.
-    package func removeDirectory(parent: NodeID, name: Name) throws(Errno) {
-        try beginMutation()
-        let folder = try inode(parent)
-        try check(name: name)
-        let directory = try file(folder, .path)
-        let victim = try? entryInode(directory, name)
-        if let victim { descriptors.remove(victim.node) }
-        do throws(Errno) {
-            try removeEmpty(directory, name)
-        } catch {
-            guard error == .notEmpty, backing.isNetwork else { throw error }
-            closePending()
-            descriptors.removeAll()
-            try removeEmpty(directory, name)
-        }
-        names.remove(parent: parent, name: name)
-        touch(folder)
-        guard let victim else { return }
-        identity.forget(victim.node)
-        victim.state.withLock { $0.isUnlinked = true }
-    }
-
-    private func removeEmpty(_ directory: BackingFile, _ name: Name) throws(Errno) {
-        try backing.ask { () throws(Errno) in
-            try call { unlinkat(directory.descriptor, name, AT_REMOVEDIR) }
-        }
     }
 
     /// Renames, with the flags of renameat2(2) but RENAME_WHITEOUT.
@@ -93,7 +63,7 @@ extension Datastore {
     }
 
     /// The inode that a name leads to, for a change of names.
-    private func entryInode(_ directory: BackingFile, _ name: Name) throws(Errno) -> Inode {
+    func entryInode(_ directory: BackingFile, _ name: Name) throws(Errno) -> Inode {
         let file = try openName(directory, name)
         let (handle, attributes) = try backing.identify(descriptor: file.descriptor)
         if handle == root.handle { throw .busy }
@@ -126,7 +96,8 @@ extension Datastore {
         if isLast, isOpen, inode.isRegular {
             var keep = try? openAfresh(inode, .write)
             if keep == nil { keep = try? openAfresh(inode, .read) }
-            inode.state.withLock { $0.orphan = keep }
+            // The kernel may have closed it meanwhile: nothing would ever let it go again.
+            inode.state.withLock { if $0.openCount > 0 { $0.orphan = keep } }
         }
         if isLast { descriptors.remove(inode.node) }
         return Removal(inode: inode, wasLastName: isLast)

@@ -23,12 +23,8 @@ extension Datastore {
         }
         try background("closer") { datastore in
             let deadline = monotonicNanoseconds() + .milliseconds(500)
-            let files = datastore.closing.wait(until: deadline) { files -> [BackingFile]? in
-                if files.isEmpty { return nil }
-                defer { files = [] }
-                return files
-            }
-            withExtendedLifetime(files) {}
+            _ = datastore.closing.wait(until: deadline) { $0.waiting.isEmpty ? nil : true }
+            datastore.closePending()
         }
         try background("probe") { datastore in
             if datastore.mayProbe.load(ordering: .relaxed), datastore.backing.health.takeProbe() {

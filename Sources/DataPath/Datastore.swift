@@ -45,7 +45,7 @@ package final class Datastore: Sendable {
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
-    let closing = Condition<[BackingFile]>([])
+    let closing = Condition(ClosingFiles())
     /// The sizes of the datastore when it told them last.
     let sizes = Mutex<statvfs?>(nil)
     private let invalidation = Mutex<(@Sendable (KernelCopy) -> Void)?>(nil)

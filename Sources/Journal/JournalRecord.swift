@@ -13,7 +13,7 @@ package struct JournalRecord: Equatable, Sendable {
         /// The file is about to lose its last name: what is there of it may be dropped when it is
         /// gone.
         case forget = 5
-        /// The file at the datastore looks as the payload says (`FileState`).
+        /// The file at the datastore has the size `offset` and was modified at `time`.
         case state = 6
         /// The file at the datastore is about to be changed by us: what it looked like before says
         /// nothing any more.
@@ -64,6 +64,17 @@ package struct FileState: Equatable, Sendable {
     package init(size: UInt64, modified: Timestamp) {
         self.size = size
         self.modified = modified
+    }
+
+    /// What a record of the kind `state` tells; nil for any other.
+    package init?(_ record: JournalRecord) {
+        guard record.kind == .state else { return nil }
+        self.init(size: record.offset, modified: record.time)
+    }
+
+    /// The record that tells it of a file. It has no payload.
+    package func record(of file: UInt64) -> JournalRecord {
+        JournalRecord(.state, file: file, offset: size, time: modified)
     }
 }
 

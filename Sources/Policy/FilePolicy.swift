@@ -26,11 +26,14 @@ package enum ReadPolicy: UInt8, Sendable, CaseIterable {
 package enum WritePolicy: UInt8, Sendable, CaseIterable {
     /// When the datastore has it.
     case through = 1
+    /// When the journal has it.
+    case back = 2
 
     /// The name that users read and write.
     package var text: String {
         switch self {
         case .through: "through"
+        case .back: "back"
         }
     }
 

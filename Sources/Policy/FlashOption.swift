@@ -10,42 +10,13 @@ package struct FlashOption: Sendable, Equatable {
         self.size = size
     }
 
-    /// Reads what stands behind `flash=`; nil for `none`. What stands behind the last colon is a
-    /// size when it is made of letters and digits: names below /dev/disk have colons too, and more
-    /// than those behind them. Throws a refusal with exit status 2.
+    /// Reads what stands behind `flash=`; nil for `none` (`DevicePath.parse`). Throws a refusal
+    /// with exit status 2.
     package static func parse(_ text: String) throws(Refusal) -> FlashOption? {
-        if text == "none" { return nil }
-        let what = "option 'flash=\(text)'"
-        guard text.hasPrefix("/") else {
-            throw .usage(what, "is not an absolute path", hint: "begin it with '/', or write none")
-        }
-        guard !text.hasSuffix("/") else {
-            throw .usage(what, "is no device or file", hint: "leave out the slash at its end")
-        }
-        guard let colon = text.lastIndex(of: ":") else { return FlashOption(path: text) }
-        let end = text[text.index(after: colon)...]
-        guard end.utf8.allSatisfy(isLetterOrDigit) else { return FlashOption(path: text) }
-        guard let size = ByteSize.parse(end) else {
-            throw .usage(what, "'\(end)' is not a size", hint: "write for example :200G")
-        }
-        guard size >= Limits.minimumFlash else {
-            throw .usage(
-                what, "'\(end)' is too small",
-                hint: "use at least \(ByteSize.exact(Limits.minimumFlash));"
-                    + " a device whose name ends so has others below /dev/disk")
-        }
-        return FlashOption(path: String(text[..<colon]), size: size)
+        try DevicePath.parse(text, key: "flash", minimum: Limits.minimumFlash, example: ":200G")
+            .map { FlashOption(path: $0.path, size: $0.size) }
     }
 
     /// What `parse` reads back.
-    package var text: String { size.map { "\(path):\(ByteSize.exact($0))" } ?? path }
-
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "A")...UInt8(ascii: "Z"):
-            true
-        default: false
-        }
-    }
+    package var text: String { DevicePath.text(path, size) }
 }

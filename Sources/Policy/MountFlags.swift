@@ -61,9 +61,6 @@ package enum MountFlags {
     /// Words that are understood and cannot be granted.
     static let refused: [String: (why: String, hint: String)] = {
         var all: [String: (why: String, hint: String)] = [:]
-        for key in ["log", "destage_delay", "destage_order", "dirty_max", "discard_log"] {
-            all[key] = ("is not available in this version", "leave it out")
-        }
         for key in ["user", "users", "owner", "group"] {
             all[key] = ("only root mounts a datastore", "leave it out")
         }

@@ -16,6 +16,18 @@ package struct MountOptions: Sendable, Equatable {
     /// Most bytes written to flash in a day, as a multiple of its size, averaged over an hour;
     /// 0: without limit.
     package var flashWritesPerDay = 3.0
+    /// The journal; nil: there is none.
+    package var log: LogOption?
+    /// When writes are acknowledged of files that have no policy of their own. `back` has a log.
+    package var write = WritePolicy.through
+    /// Seconds that dirty data may wait in the journal, so that writes to the same place merge.
+    package var destageDelay = 5.0
+    /// In which order dirty data goes to the datastore.
+    package var destageOrder = DestageOrder.epoch
+    /// Bytes of dirty data from which writers are slowed; nil: 3/4 of the log.
+    package var dirtyMax: UInt64?
+    /// Mount although the log that may hold dirty data is not there; what it held is lost.
+    package var discardLog = false
     /// Seconds that attributes may be believed while a file is in use.
     package var attributeTimeout: Double
     /// Seconds that an operation may wait for the datastore before "try later".

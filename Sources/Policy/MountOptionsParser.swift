@@ -80,6 +80,10 @@ package struct MountOptionsParser {
             return
         }
         if MountFlags.isForOthers(key) { return }
+        if key == "discard_log", value == nil {
+            result.discardLog = true
+            return
+        }
         if let reason = MountFlags.refused[key] {
             throw .usage("option '\(option)'", reason.why, hint: reason.hint)
         }
@@ -97,7 +101,8 @@ package struct MountOptionsParser {
     private static let known = [
         "name": "NAME", "state": "/var/lib/forebay/NAME", "ram": "8G", "write": "through",
         "attr_timeout": "10", "backend_timeout": "60", "flash": "/dev/nvme0n1",
-        "flash_dwpd": "3",
+        "flash_dwpd": "3", "log": "/dev/nvme1n1", "destage_delay": "5", "destage_order": "epoch",
+        "dirty_max": "12G",
     ]
 
     private mutating func set(_ key: String, _ value: String) throws(Refusal) {
@@ -121,7 +126,8 @@ package struct MountOptionsParser {
         case "flash_dwpd":
             result.flashWritesPerDay = try Self.number(
                 key, value, within: 0...Double(Limits.flashWritesPerDay), "drive writes per day")
-        case "write": try setWritePolicy(value)
+        case "write", "log", "destage_delay", "destage_order", "dirty_max":
+            try result.setJournal(key, value)
         case "attr_timeout":
             result.attributeTimeout = try Self.number(key, value, within: 0...86400, "seconds")
         default:
@@ -148,19 +154,8 @@ package struct MountOptionsParser {
         hasRAM = true
     }
 
-    private func setWritePolicy(_ value: String) throws(Refusal) {
-        if WritePolicy(text: value) != nil { return }
-        if value == "back" {
-            throw .usage(
-                "option 'write=back'", "is not available in this version",
-                hint: "use write=through")
-        }
-        throw .usage(
-            "option 'write=\(value)'", "is not a write policy", hint: "use write=through")
-    }
-
     /// A decimal number of something, at most three digits after the point.
-    private static func number(
+    static func number(
         _ key: String, _ value: String, within range: ClosedRange<Double>, _ unit: String
     ) throws(Refusal) -> Double {
         let parts = value.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
@@ -196,6 +191,7 @@ package struct MountOptionsParser {
             result.ram = Int(max(Limits.minimumRAM, min(eighth, Limits.defaultRAM)))
         }
         result.readOnly = result.mountFlags & MountFlags.readOnly != 0
+        try result.checkJournal()
         return result
     }
 }
@@ -205,11 +201,12 @@ extension MountOptions {
     package var optionText: String {
         var parts = [
             "name=\(name)", "state=\(state)", "ram=\(ByteSize.exact(UInt64(ram)))",
-            "write=through", "attr_timeout=\(attributeTimeout)",
+            "write=\(write.text)", "attr_timeout=\(attributeTimeout)",
             "backend_timeout=\(backendTimeout)",
         ]
         if let flash { parts += ["flash=\(flash.text)"] }
         parts += ["flash_dwpd=\(flashWritesPerDay)"]
+        parts += journalTexts
         parts += MountFlags.names(of: mountFlags)
         return parts.joined(separator: ",")
     }

@@ -1,9 +1,10 @@
-/// What `forebay set` changes while a mount serves: the tiers, `write` and the timeouts. The
+/// What `forebay set` changes while a mount serves: the tiers, the journal and the timeouts. The
 /// changes are text for `-o`, kept apart from what the mount was given, and win over it.
 package enum RuntimeOptions {
     /// The options that can be changed.
     package static let keys = [
-        "ram", "flash", "flash_dwpd", "write", "attr_timeout", "backend_timeout",
+        "ram", "flash", "flash_dwpd", "log", "write", "destage_delay", "destage_order",
+        "dirty_max", "attr_timeout", "backend_timeout",
     ]
 
     /// A mount's options with changes applied, each `KEY=VALUE`; nothing is changed by half.

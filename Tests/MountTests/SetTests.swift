@@ -120,8 +120,8 @@ extension OnMounts {
             try withForebay { mount, _ in
                 let before = try options(mount)
                 let cases: [([String], String)] = [
-                    (["write=back"], "not available"), (["flash=x"], "not an absolute path"),
-                    (["log=/x:1G"], "not available"), (["name=other"], "cannot be changed"),
+                    (["write=back"], "needs a log"), (["flash=x"], "not an absolute path"),
+                    (["log=/x:1G:"], "is not a size"), (["name=other"], "cannot be changed"),
                     (["state=/tmp"], "cannot be changed"), (["ro"], "cannot be changed"),
                     (["bogus=1"], "not known"), (["ram=1K"], "too small"),
                     (["ram=99999T"], "more than"), (["attr_timeout=x"], "seconds"),

@@ -80,13 +80,17 @@ import Testing
         "bogus", "bogus=1", "ram", "ram=", "ram=junk", "ram=1M", "ram=16777215", "ram=-1", "ram=9G",
         "ram=99999999999999T", "name=", "name=a/b", "name=..", "name=ü", "name=a b",
         "name=12345678901234567890123456789012345678901234567890123456789012345",
-        "state=relative", "state=", "write=back", "write=junk", "write",
+        "state=relative", "state=", "write=back", "write=back,log=none", "write=junk",
+        "write",
         "flash", "flash=", "flash=relative", "flash=nvme0n1:4G", "flash=/dev/", "flash=/a:",
         "flash=/a:junk", "flash=/a:4X", "flash=/a:1K", "flash=/a:33554431", "flash=/a:0",
         "flash=/a:99999999999T", "flash_dwpd", "flash_dwpd=", "flash_dwpd=-1", "flash_dwpd=x",
         "flash_dwpd=10001", "flash_dwpd=0.0001", "flash_dwpd=1e3",
-        "log=/dev/nvme1n1:4G", "destage_delay=5", "destage_order=strict",
-        "dirty_max=1G", "discard_log", "attr_timeout=-1", "attr_timeout=x", "attr_timeout=nan",
+        "log", "log=", "log=relative", "log=/dev/", "log=/a:4X", "log=/a:1M",
+        "destage_delay", "destage_delay=", "destage_delay=-1", "destage_delay=3601",
+        "destage_order=", "destage_order=random", "dirty_max=", "dirty_max=junk", "dirty_max=1M",
+        "dirty_max=65M,log=/a:64M", "discard_log=1", "discard_log=",
+        "attr_timeout=-1", "attr_timeout=x", "attr_timeout=nan",
         "attr_timeout=inf", "attr_timeout=1e3", "attr_timeout=.5", "attr_timeout=999999",
         "backend_timeout=0", "backend_timeout=", "remount", "user", "bind", "ro=1", "=",
     ])
@@ -96,9 +100,11 @@ import Testing
         #expect(refusal?.why.isEmpty == false)
     }
 
-    @Test func whatIsNotBuiltSaysSo() {
-        #expect(refusal("log=/dev/x")?.why == "is not available in this version")
-        #expect(refusal("write=back")?.why == "is not available in this version")
+    @Test func writeBackNeedsALog() throws {
+        #expect(refusal("write=back")?.why == "needs a log for what it acknowledges")
+        #expect(refusal("write=back,log=/dev/x,log=none")?.status == 2)
+        #expect(try parse("write=back", "log=/dev/x").write == .back)
+        #expect(try parse("log=/dev/x").write == .through)
     }
 
     @Test func sloppyPassesOverUnknownOptionsOnly() throws {

@@ -21,16 +21,19 @@ import Testing
         expected = options
         expected.flash = FlashOption(path: "/dev/x")
         expected.flashWritesPerDay = 0
-        #expect(try apply("flash=/dev/x,flash_dwpd=0") == expected)
+        expected.log = LogOption(path: "/dev/y")
+        expected.dirtyMax = 1 << 30
+        let devices = try apply("flash=/dev/x,flash_dwpd=0", "log=/dev/y,dirty_max=1G")
+        #expect(devices == expected)
         #expect(try RuntimeOptions.apply(["flash=none"], to: expected).flash == nil)
         for key in RuntimeOptions.keys { #expect(expected.optionText.contains("\(key)=")) }
     }
 
     /// With the reason that a mount would give, or another one; exit status 2 in any case.
     @Test(arguments: [
-        ("write=back", "not available"), ("flash=x", "not an absolute path"),
+        ("write=back", "needs a log"), ("flash=x", "not an absolute path"),
         ("flash=/x:1K", "too small"), ("flash_dwpd=-1", "drive writes per day"),
-        ("log=/x:1G", "not available"), ("name=x", "cannot be changed"),
+        ("log=x", "not an absolute path"), ("name=x", "cannot be changed"),
         ("state=/x", "cannot be changed"), ("ro", "cannot be changed"),
         ("_netdev", "cannot be changed"), ("bogus=1", "not known"), ("ram=junk", "not a size"),
         ("ram=99T", "more than"), ("ram", "needs a value"), ("attr_timeout=-1", "seconds"),
