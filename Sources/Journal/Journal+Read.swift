@@ -72,13 +72,14 @@ final class LogReadBuffers: Sendable {
 
     /// A buffer that is to be given back.
     func take() -> BlockBuffer {
-        let waited: BlockBuffer? = state.wait { state -> BlockBuffer?? in
-            if let buffer = state.free.popLast() { return .some(buffer) }
-            guard state.made < Limits.logReadBuffers else { return nil }
-            state.made += 1
-            return .some(nil)
-        } ?? nil
-        return waited ?? BlockBuffer(blocks: blocks)
+        let free: [BlockBuffer] =
+            state.wait { state in
+                if let buffer = state.free.popLast() { return [buffer] }
+                guard state.made < Limits.logReadBuffers else { return nil }
+                state.made += 1
+                return []
+            } ?? []
+        return free.first ?? BlockBuffer(blocks: blocks)
     }
 
     func give(_ buffer: BlockBuffer) {

@@ -110,7 +110,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
     package var isPoisoned: Bool { monitor.withLock { $0.isPoisoned } }
 
     /// Writes the owner into a header that has none, durably. Throws EBUSY when it has another one,
-    /// EINVAL for one of more than 1,024 bytes, and what the device says. To be called by one thread.
+    /// EINVAL for one of more than 1,024 bytes, and what the device says. For one thread at a time.
     package func claim(owner: String) throws(Errno) {
         var header = header
         guard header.owner != owner else { return }

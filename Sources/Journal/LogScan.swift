@@ -102,7 +102,8 @@ struct LogScan<Device: BlockDevice> {
     ) {
         for index in found.indices {
             let segment = first + UInt64(index)
-            progress(UInt64(index) * geometry.segmentSize, UInt64(found.count) * geometry.segmentSize)
+            let size = geometry.segmentSize
+            progress(UInt64(index) * size, UInt64(found.count) * size)
             (last, lastContents, lastLife) = (segment, SegmentContents(), 0)
             let isLastOne: Bool
             switch found[index] {
@@ -145,9 +146,9 @@ struct LogScan<Device: BlockDevice> {
             return false
         }
         if verifiesAll, reader.summary(footer) == nil {
-            report(
-                footer.start + geometry.segmentSize - UInt64(footer.region(unit: geometry.unit))
-                    ..< footer.start + geometry.segmentSize, "the summary of a segment")
+            let end = footer.start + geometry.segmentSize
+            let region = UInt64(footer.region(unit: geometry.unit))
+            report(end - region..<end, "the summary of a segment is damaged")
         }
         let frames = reader.frames(of: segment, life: footer.frameLife, durable: footer.end)
         return walk(frames.filter { $0.end <= footer.end }, segment, end: footer.end)

@@ -67,7 +67,8 @@ struct LogReader<Device: BlockDevice> {
                 let segment = geometry.segment(of: UInt64(littleEndian: position))
                 guard segment % geometry.segmentCount == slot else { continue }
                 latest = max(latest, footer(segment)?.tail ?? 0)
-                latest = max(latest, frame(at: geometry.start(of: segment), ahead: false)?.tail ?? 0)
+                let first = geometry.start(of: segment)
+                latest = max(latest, frame(at: first, ahead: false)?.tail ?? 0)
             }
         }
         return latest
