@@ -1,8 +1,8 @@
 import CLinux
+import DataPath
 import Devices
 import Glibc
 import Passthrough
-import DataPath
 import Policy
 import Syscalls
 
