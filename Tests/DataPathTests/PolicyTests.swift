@@ -210,7 +210,8 @@ import Testing
         let writer = try Thread(name: "writer") {
             WaitMode.set(mayWait: true)
             let count = bytes.withUnsafeBytes { buffer in
-                (try? datastore.write(file, buffer, at: 0, flags: 0)) ?? 0
+                (try? datastore.write(
+                    file, bytes: buffer, offset: 0, flags: 0, killSetID: false)) ?? 0
             }
             written.update { $0 = count == 4096 }
         }
