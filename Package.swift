@@ -98,9 +98,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Passthrough",
-                "ControlPath",
-                "Alerts",
+                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Journal",
+                "Passthrough", "ControlPath", "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -16,7 +16,7 @@ package enum ControlClient {
 
 /// A connection to the server of a mount, for as long as it is kept. Programs that are started
 /// meanwhile do not get it.
-package struct ControlConnection: ~Copyable {
+package final class ControlConnection: Sendable {
     private let socket: Descriptor
 
     /// Connects. Throws ENOENT or ECONNREFUSED when no server listens at `path`.

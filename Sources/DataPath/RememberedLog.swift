@@ -23,7 +23,7 @@ package struct LogMark: Equatable, Sendable {
 
     /// The log as it is called in sentences.
     package var log: String {
-        uuid.isEmpty ? "the log" : "the log \(Self.hexadecimal(uuid)), last at '\(path)',"
+        uuid.isEmpty ? "the log" : "the log \(Self.hexadecimal(uuid)) (last at '\(path)')"
     }
 
     /// What goes with it, as the beginning of a sentence.
