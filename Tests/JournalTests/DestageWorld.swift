@@ -157,11 +157,11 @@ final class DestageWorld {
         let isDurable = random(0..<8) == 0
         for _ in 0..<100 {
             let error: Errno?
-            do throws(Errno) {
+            do {
                 _ = dirty.begin()
                 noteEnd()
                 defer { dirty.end() }
-                let position = try bytes.withUnsafeBytes { payload throws(Errno) in
+                let position = try bytes.withUnsafeBytes { payload in
                     try journal.append(
                         record, handle: [UInt8(truncatingIfNeeded: record.file)],
                         payload: payload, isDurable: isDurable)
@@ -173,7 +173,7 @@ final class DestageWorld {
                 count("changes")
                 return
             } catch let failure {
-                error = failure
+                error = failure as? Errno
             }
             guard error == .noSpace else {
                 if !isCrashed { report("append: \(String(describing: error))") }

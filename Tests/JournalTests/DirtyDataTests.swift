@@ -26,8 +26,7 @@ private struct LayeredFiles {
         log[position] = bytes
         dirty.insert(
             file: file, handle: [UInt8(file)], offset: UInt64(offset), length: UInt64(bytes.count),
-            at: position, time: Timestamp(seconds: Int64(position)),
-            size: UInt64(seen[file]!.count))
+            at: position, time: Timestamp(seconds: Int64(position)))
         position += UInt64(bytes.count) + 32
     }
 
@@ -165,7 +164,10 @@ private struct LayeredFiles {
             let end = Int.random(in: start...size, using: &generator)
             if let bytes = files.read(file, start..<end) {
                 #expect(bytes == Array(files.seen[file]![start..<end]))
-                if let known = files.dirty.size(of: file) { #expect(known == size) }
+                let state = files.dirty.visibleState(of: file) {
+                    UInt64(files.below[file]!.count)
+                }
+                #expect(state?.size == UInt64(size))
             } else {
                 #expect(!files.dirty.isDirty(file))
                 #expect(files.below[file] == files.seen[file])
@@ -228,7 +230,7 @@ private struct LayeredFiles {
             let isClosedEarly = closed.load(ordering: .sequentiallyConsistent)
             #expect(!isClosedEarly)
             dirty.insert(
-                file: 1, handle: [], offset: 0, length: 5, at: 100, time: Timestamp(), size: 5)
+                file: 1, handle: [], offset: 0, length: 5, at: 100, time: Timestamp())
             dirty.end()
         }
         let isClosed = closed.load(ordering: .sequentiallyConsistent)
