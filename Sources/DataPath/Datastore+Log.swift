@@ -6,6 +6,13 @@ import Policy
 import Synchronization
 import Syscalls
 
+/// The log of a mount and what belongs to it.
+struct OpenLog {
+    let writeBack: DatastoreWriteBack
+    let target: DatastoreTarget
+    let device: FileDevice
+}
+
 // The log of a mount: opened before anything is served, because what it has lies over the files.
 extension Datastore {
     /// Opens the log of the options and reads what is in it. Nil when the mount has none.
@@ -14,12 +21,15 @@ extension Datastore {
     /// may have data: reads would be answered with what was before.
     static func openLog(
         _ options: MountOptions, _ backing: Backing, _ identity: IdentityStore, isFirst: Bool
-    ) throws(Errno) -> (writeBack: DatastoreWriteBack, target: DatastoreTarget)? {
-        let journal: Journal<FileDevice>? = try options.log.map { option throws(Errno) in
-            try openJournal(option.path, options, backing)
+    ) throws(Errno) -> OpenLog? {
+        let device: FileDevice? = try options.log.map { option throws(Errno) in
+            try openDevice(option.path)
+        }
+        let journal: Journal<FileDevice>? = try device.map { device throws(Errno) in
+            try openJournal(device, options, backing)
         }
         try judge(journal?.header.uuid, options, isFirst: isFirst)
-        guard let journal, let option = options.log else { return nil }
+        guard let device, let journal, let option = options.log else { return nil }
         let target = DatastoreTarget(state: options.state)
         var settings = DestageSettings()
         settings.isStrict = options.destageOrder == .strict
@@ -35,7 +45,7 @@ extension Datastore {
                 "\(option.path) has \(writeBack.dirtyBytes) bytes of \(files.count) files "
                     + "that the datastore does not have yet")
         }
-        return (writeBack, target)
+        return OpenLog(writeBack: writeBack, target: target, device: device)
     }
 
     /// Refuses to serve without the log that the last writes are in, unless the administrator gave
@@ -69,9 +79,9 @@ extension Datastore {
     }
 
     private static func openJournal(
-        _ path: String, _ options: MountOptions, _ backing: Backing
+        _ device: FileDevice, _ options: MountOptions, _ backing: Backing
     ) throws(Errno) -> Journal<FileDevice> {
-        let device = try openDevice(path)
+        let path = options.log?.path ?? ""
         let journal: Journal<FileDevice>
         do throws(JournalProblem) {
             journal = try Journal(device)
@@ -138,6 +148,7 @@ extension Datastore {
     func closeLog(isLast: Bool) {
         guard let writeBack else { return }
         writeBack.destager.stop()
+        defer { logDevice?.unlock() }
         guard isLast, writeBack.dirty.isEmpty, !writeBack.journal.isPoisoned else { return }
         do throws(Errno) {
             // Or a later mount with this log, after others without, would bring old data back.

@@ -1,4 +1,5 @@
 import CLinux
+import Devices
 import Glibc
 import Passthrough
 import Policy
@@ -26,6 +27,7 @@ package final class Datastore: Sendable {
     /// Write-back from the log; nil when the mount has none.
     let writeBack: DatastoreWriteBack?
     let logTarget: DatastoreTarget?
+    let logDevice: FileDevice?
     let logged = LoggedWrites()
     /// The datastore has hardly more room than what the log may still bring it.
     let isSpaceShort = Atomic<Bool>(false)
@@ -112,6 +114,7 @@ package final class Datastore: Sendable {
             options, backing, identity, isFirst: record == nil)
         writeBack = log?.writeBack
         logTarget = log?.target
+        logDevice = log?.device
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes

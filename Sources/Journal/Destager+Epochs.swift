@@ -38,9 +38,7 @@ extension Destager {
         guard !files.isEmpty else { return }
         do throws(Errno) {
             for changes in files {
-                let record = JournalRecord(
-                    .destaging, file: changes.file, offset: epoch?.end ?? 0)
-                _ = try append(record, changes.handle)
+                try append(.destaging(changes.file, epochTo: epoch?.end ?? 0), changes.handle)
             }
             try log.flush()
         } catch {

@@ -19,13 +19,13 @@ extension Destager {
         }
         if course.withLock({ $0.strictlyDone }) == 0 {
             course.withLock { $0.began = now }
-            announce(files.values.sorted { $0.file < $1.file }, of: epoch)
         }
         let memory = DestageMemory()
         for (file, record) in inOrder(files) {
             if record.position < course.withLock({ $0.strictlyDone }) { continue }
+            if dirty.isDone(record, of: file) { continue }
             guard let changes = files[file] else { continue }
-            if try !attempt(changes, epoch, { () throws(Errno) in try redo(record, file, memory) })
+            if try !attempt(changes, epoch, { () throws(Errno) in try redo(record, changes, memory) })
             {
                 files[file] = nil
             }
@@ -63,8 +63,16 @@ extension Destager {
     }
 
     private func redo(
-        _ record: KeptRecord, _ file: UInt64, _ memory: DestageMemory
+        _ record: KeptRecord, _ changes: FileChanges, _ memory: DestageMemory
     ) throws(Errno) {
+        let file = changes.file
+        do throws(Errno) {
+            _ = try log.append(
+                .destaging(file, recordAt: record.position), handle: changes.handle,
+                payload: UnsafeRawBufferPointer(start: nil, count: 0), isDurable: true)
+        } catch {
+            // The log is full or has failed: after a crash this record is done again.
+        }
         switch record.kind {
         case .data:
             var done = 0

@@ -18,6 +18,7 @@ extension DirtyData {
                 let parked = known.layers[0].changes
                 state.subtract(parked)
                 parked.absorb(changes)
+                parked.records = []
                 state.extents += parked.extents.count
                 state.bytes += parked.extents.dataBytes
                 known.layers.remove(at: index)

@@ -19,6 +19,8 @@ package final class DirtyData: Sendable {
         }
         let handle: [UInt8]
         var layers: [Layer] = []
+        /// Its records below are at the datastore already, in the strict order: from an earlier life.
+        var doneBelow: LogPosition = 0
         /// Its last name is about to go or has gone.
         var isRemovalExpected = false
         /// The first layer is of epochs that are done: the datastore did not take it.
@@ -41,6 +43,9 @@ package final class DirtyData: Sendable {
         var draining: [(epoch: Epoch, from: LogPosition)] = []
         var extents = 0
         var bytes: UInt64 = 0
+        /// The datastore may have all of what lies below in the log, but for what it may have lost of
+        /// that: an earlier life was bringing it home.
+        var begunBelow: LogPosition = 0
         /// What has happened since the destager looked last.
         var hasNews = false
         /// The open epoch is closed when its records span so many bytes of the log.

@@ -153,7 +153,9 @@ extension WriteBack {
                 files[record.file] ?? RecoveredFile(node: record.file, handle: handle, state: nil)
             switch record.kind {
             case .state: file.state = FileState(record)
-            case .destaging: file.state = nil
+            case .destaging:
+                file.state = nil
+                dirty.recover(record)
             default:
                 _ = dirty.begin()
                 dirty.insert(record, of: handle, at: position)
@@ -161,6 +163,7 @@ extension WriteBack {
             }
             files[record.file] = file
         }
+        dirty.endRecovery()
         return files.values.filter { dirty.isDirty($0.node) }
     }
 }
@@ -198,4 +201,3 @@ extension Timestamp {
     }
 }
 
-extension Journal: ChangeLog {}

@@ -165,9 +165,9 @@ private struct LayeredFiles {
             if let bytes = files.read(file, start..<end) {
                 #expect(bytes == Array(files.seen[file]![start..<end]))
                 let state = files.dirty.visibleState(of: file) {
-                    UInt64(files.below[file]?.count ?? 0)
+                    UInt64(files.below[file]!.count)
                 }
-                if let state { #expect(state.size == UInt64(size)) }
+                #expect(state?.size == UInt64(size))
             } else {
                 #expect(!files.dirty.isDirty(file))
                 #expect(files.below[file] == files.seen[file])
