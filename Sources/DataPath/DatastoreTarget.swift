@@ -36,6 +36,8 @@ package final class DatastoreTarget: DestageTarget {
     }
 
     private func inode(_ file: UInt64) throws(Errno) -> (Datastore, Inode) {
+        // The threads are the destager's: they may wait for what they write to.
+        WaitMode.set(.datastore)
         let (datastore, expected) = state.withLock { ($0.datastore, $0.expected[file]) }
         // A datastore that is being closed destages nothing any more; its successor does.
         guard let datastore else { throw .timedOut }

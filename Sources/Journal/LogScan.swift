@@ -162,7 +162,8 @@ struct LogScan<Device: BlockDevice> {
             return durable > start && durable < next ? durable : nil
         }
         guard let frame = reader.frame(at: next, ahead: false), frame.previous <= next else {
-            return nil
+            // The footer was durable once, and is gone: who knows what else is.
+            return durable >= next ? next : nil
         }
         return max(frame.previous, start)
     }
