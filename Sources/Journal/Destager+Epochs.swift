@@ -40,9 +40,19 @@ extension Destager {
             for changes in files {
                 try append(.destaging(changes.file, epochTo: epoch?.end ?? 0), changes.handle)
             }
-            try log.flush()
         } catch {
             // It is full or has failed.
+        }
+        flushLog()
+    }
+
+    /// What goes to the datastore must not be lost in the log: a log that ends before it would lay
+    /// older changes over newer ones.
+    func flushLog() {
+        do throws(Errno) {
+            try log.flush()
+        } catch {
+            // The log is poisoned, and what is in it goes home all the same.
         }
     }
 

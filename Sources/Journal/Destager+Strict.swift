@@ -25,10 +25,10 @@ extension Destager {
             if record.position < course.withLock({ $0.strictlyDone }) { continue }
             if dirty.isDone(record, of: file) { continue }
             guard let changes = files[file] else { continue }
-            if try !attempt(changes, epoch, { () throws(Errno) in try redo(record, changes, memory) })
-            {
-                files[file] = nil
+            let isDone = try attempt(changes, epoch) { () throws(Errno) in
+                try redo(record, changes, memory)
             }
+            if !isDone { files[file] = nil }
             if control.withLock({ $0.isStopping }) { throw .timedOut }
             course.withLock { $0.strictlyDone = record.position + 1 }
         }
@@ -72,6 +72,7 @@ extension Destager {
                 payload: UnsafeRawBufferPointer(start: nil, count: 0), isDurable: true)
         } catch {
             // The log is full or has failed: after a crash this record is done again.
+            flushLog()
         }
         switch record.kind {
         case .data:

@@ -69,7 +69,8 @@ extension Destager {
                 try carry(changes.file)
             } catch {
                 // There is no room to carry it, or the log has failed.
-                if error == .noSpace { giveUp(changes.file, self.error(of: changes.file, troubles)) }
+                let reason = self.error(of: changes.file, troubles)
+                if error == .noSpace { giveUp(changes.file, reason) }
             }
         }
         release()

@@ -27,6 +27,10 @@ final class DestageWorld {
     private(set) var troubled: Set<UInt64> = []
     /// Where each closed epoch ends in the history, as far as it is known.
     private var ends: [EpochID: Int] = [:]
+    /// The write that a crash interrupted is at the datastore in part, until it is done again.
+    private var isTorn = false
+    /// The last epoch that a recovery has closed.
+    private var recovered: EpochID = 0
     private(set) var wrong: [String] = []
     private let now = Clock()
     private var generator: SplitMix64
@@ -108,9 +112,9 @@ final class DestageWorld {
     }
 
     /// The open epoch was closed, if it has another number now.
-    private func noteEnd(before: Int? = nil) {
+    private func noteEnd() {
         let last = dirty.state.withLock { $0.open.id } - 1
-        if ends[last] == nil { ends[last] = before ?? history.count - 1 }
+        if last > recovered, ends[last] == nil { ends[last] = history.count - 1 }
     }
 
     private func flush() {
@@ -311,7 +315,12 @@ final class DestageWorld {
         for entry in dirty.troubles() { troubled.insert(entry.file) }
         for file in datastore.withState({ $0.sick.keys }) { troubled.insert(file) }
         count("moments")
-        if !isPast(datastore.withState { $0.files }) { report("a moment that never was") }
+        let files = datastore.withState { $0.files }
+        if isPast(files) {
+            isTorn = false
+        } else if !isTorn || !isPastButTorn(files) {
+            report("a moment that never was")
+        }
     }
 
     // MARK: - Looking
@@ -338,7 +347,9 @@ final class DestageWorld {
             case .data(let position, let skip, let length):
                 var part = [UInt8](repeating: 0, count: length)
                 do {
-                    try part.withUnsafeMutableBytes { try journal.read(position, skip: skip, into: $0) }
+                    try part.withUnsafeMutableBytes { memory in
+                        try journal.read(position, skip: skip, into: memory)
+                    }
                 } catch {
                     return nil
                 }
@@ -378,6 +389,7 @@ final class DestageWorld {
             if record.kind != .destaging { dirty.end() }
         }
         dirty.endRecovery()
+        recovered = dirty.state.withLock { $0.open.id } - 1
         let known = powerCut ? durable : history.count - 1
         if let attempt { history.append(attempt) }
         attempt = nil
@@ -392,7 +404,9 @@ final class DestageWorld {
             return
         }
         history.removeLast(history.count - 1 - place)
-        for index in history.indices { history[index] = history[index].filter { exists.contains($0.key) } }
+        for index in history.indices {
+            history[index] = history[index].filter { exists.contains($0.key) }
+        }
         durable = place
         count("recoveries")
     }
@@ -401,18 +415,21 @@ final class DestageWorld {
     private func lookBelowTorn(powerCut: Bool) {
         datastore.restart(powerCut: powerCut)
         let files = datastore.withState { $0.files }
-        if isPast(files) { return }
-        for index in history.indices.dropFirst() {
-            let (before, after) = (history[index - 1], history[index])
-            let isTorn = files.allSatisfy { file, found in
+        isTorn = !isPast(files)
+        if isTorn, !isPastButTorn(files) { report("the datastore alone is as it never was") }
+    }
+
+    /// True when the files are as they were at some time, but for one change that is there in part.
+    private func isPastButTorn(_ files: [UInt64: SimulatedDatastore.File]) -> Bool {
+        let moments = history + (attempt.map { [$0] } ?? [])
+        return moments.indices.dropFirst().contains { index in
+            let (before, after) = (moments[index - 1], moments[index])
+            return files.allSatisfy { file, found in
                 if troubled.contains(file) { return true }
                 guard let old = before[file], let new = after[file] else { return true }
-                if old == new { return old == found.bytes }
-                return isMixture(found.bytes, old, new)
+                return old == new ? old == found.bytes : isMixture(found.bytes, old, new)
             }
-            if isTorn { return }
         }
-        report("the datastore alone is as it never was")
     }
 
     private func isMixture(_ found: [UInt8], _ old: [UInt8], _ new: [UInt8]) -> Bool {
