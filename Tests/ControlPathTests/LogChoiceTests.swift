@@ -1,6 +1,8 @@
+import CLinux
 import ControlPath
 import DataPath
 import Glibc
+import Journal
 import Policy
 import Syscalls
 import TestSupport
