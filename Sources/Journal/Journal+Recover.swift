@@ -15,6 +15,9 @@ package struct RecoveryReport: Equatable, Sendable {
     package var end: LogPosition = 0
     /// What had been durable and is not there any more.
     package var damage: [LogDamage] = []
+
+    /// That of an empty log.
+    package init() {}
 }
 
 extension Journal {
@@ -35,9 +38,12 @@ extension Journal {
         var scan = LogScan(
             LogReader(device, geometry, seal), checkpoint, isSure: isSure)
         scan.run { entry, handle in visit(entry.record, entry.position, handle) }
-        let report = RecoveryReport(
-            records: scan.records, bytesRead: scan.reader.bytesRead, life: scan.life + 1,
-            end: scan.end, damage: scan.damage)
+        var report = RecoveryReport()
+        report.records = scan.records
+        report.bytesRead = scan.reader.bytesRead
+        report.life = scan.life + 1
+        report.end = scan.end
+        report.damage = scan.damage
         let isNew = checkpoint.life == 0 && scan.records == 0
         let next = try isNew ? checkpoint.tail : endLastSegment(scan)
         try begin(at: next, checkpoint, scan)

@@ -90,9 +90,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
     package var durable: LogPosition { monitor.withLock { $0.durable } }
 
     /// Bytes that writers can fill.
-    package var capacity: UInt64 {
-        (geometry.segmentCount - Limits.spareLogSegments) * geometry.segmentSize
-    }
+    package var capacity: UInt64 { geometry.capacity }
 
     /// Bytes in use, with everything that belongs to the records.
     package var used: UInt64 {

@@ -68,7 +68,7 @@ struct LogScan<Device: BlockDevice> {
         for segment in first..<first + geometry.segmentCount {
             let start = geometry.start(of: segment)
             if start >= checkpoint.lifeStart { least = max(least, checkpoint.life) }
-            let one = look(at: segment, least)
+            let one = look(at: segment, least, isFar: missing > 0 && start >= durable)
             switch one {
             case .closed(let footer): least = footer.life
             case .open(let frames): least = frames.last?.header.life ?? least
@@ -82,10 +82,14 @@ struct LogScan<Device: BlockDevice> {
         while case .missing? = found.last { found.removeLast() }
     }
 
-    private mutating func look(at segment: UInt64, _ least: UInt64) -> Found {
+    /// `isFar`: nothing is expected there, and a frame is looked for only where one would begin.
+    private mutating func look(at segment: UInt64, _ least: UInt64, isFar: Bool) -> Found {
         if let footer = reader.footer(segment), footer.life >= least {
             durable = max(durable, footer.durable)
             return .closed(footer)
+        }
+        if isFar && reader.frame(at: geometry.start(of: segment), ahead: false) == nil {
+            return .missing
         }
         let frames = reader.frames(of: segment, life: least, durable: durable)
         for frame in frames { durable = max(durable, frame.header.durable) }
@@ -162,7 +166,8 @@ struct LogScan<Device: BlockDevice> {
             return durable > start && durable < next ? durable : nil
         }
         guard let frame = reader.frame(at: next, ahead: false), frame.previous <= next else {
-            return nil
+            // The footer was durable once, and is gone: who knows what else is.
+            return durable >= next ? next : nil
         }
         return max(frame.previous, start)
     }

@@ -33,6 +33,8 @@ final class SimulatedLogDevice: BlockDevice {
         var isCrashed = false
         /// The write that the process died in, before it reached the device.
         var late: Write?
+        /// Microseconds that a write takes.
+        var delay: UInt32 = 0
         var failsWrites = false
         var failsFlushes = false
         var failsReads = false
@@ -88,6 +90,8 @@ final class SimulatedLogDevice: BlockDevice {
         try check(memory.count, offset)
         let sector = Int(logicalBlockSize)
         let write = Write(offset: Int(offset), bytes: Array(memory))
+        let delay = withState { $0.delay }
+        if delay > 0 { usleep(delay) }
         try state.withLock { state throws(Errno) in
             if state.isCrashed || state.failsWrites { throw .io }
             state.writes += 1
