@@ -145,8 +145,8 @@ let package = Package(
         .testTarget(
             name: "ControlPathTests",
             dependencies: [
-                "ControlPath", "CLinux", "DataPath", "Devices", "Journal", "Passthrough",
-                "Policy", "Syscalls", "TestSupport",
+                "ControlPath", "CLinux", "DataPath", "Devices", "Journal", "Passthrough", "Policy",
+                "Syscalls", "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -90,7 +90,7 @@ struct DevicePlace: Sendable {
         }
         let isSameName = found.hasPrefix("\(options.name)@")
         if let root = root ?? nil {
-            if found == Datastore.flashOwner(name: options.name, root: root) { return }
+            if found == Datastore.deviceOwner(name: options.name, root: root) { return }
         } else if isSameName {
             return
         }

@@ -1,15 +1,17 @@
+import Journal
 import Passthrough
 import Policy
 import Syscalls
 
 // Bringing dirty data home, and standing still for a snapshot.
 extension Datastore {
-    /// The journal at this moment, from memory; nil when the mount has none.
-    package func logReport() -> LogReport? { nil }
-
-    /// Likewise, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
+    /// Brings everything written below a node to the datastore and makes it durable there, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
     package func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
-        try flushAll(node)
+        if let writeBack {
+            try writeBack.drain(
+                try inode(node).isRegular ? node.rawValue : nil, until: deadline)
+        }
+        try syncAll(node)
         if monotonicNanoseconds() > deadline { throw .timedOut }
     }
 
@@ -24,26 +26,47 @@ extension Datastore {
             try flushAll(.root, deadline: deadline)
             changes.close()
             try flushAll(.root, deadline: deadline)
+            // What goes into the log from now on stays there.
+            if let writeBack, !writeBack.destager.pause(until: deadline) { throw .timedOut }
         } catch {
-            changes.open()
+            release()
             throw error
         }
     }
 
     /// Lets changes go on after `quiesce`.
-    package func release() { changes.open() }
+    package func release() {
+        writeBack?.destager.resume()
+        changes.open()
+    }
 
     /// How long dirty data waits from now on (seconds), and from how much on writers are slowed
     /// (bytes; nil: 3/4 of the log).
     package func setDestaging(delay: Double, dirtyMax: UInt64?) {
         settings.destageDelay = delay
         settings.dirtyMax = dirtyMax
+        guard let writeBack else { return }
+        writeBack.destager.setDelay(UInt64(delay * 1e9))
+        writeBack.destager.throttle.setLimit(dirtyLimit(writeBack))
+    }
+
+    /// Bytes in the log from which writers are slowed.
+    func dirtyLimit(_ writeBack: DatastoreWriteBack) -> UInt64 {
+        settings.dirtyMax ?? writeBack.journal.capacity / 4 * 3
     }
 
     /// Acknowledges nothing from the log any more and brings home what is in it, for good: the
     /// log is about to be taken away. Throws ETIMEDOUT when `deadline` passes first and what the
     /// datastore says; the log is then used as before.
     package func leaveLog(deadline: UInt64) throws(Errno) {
-        try flushAll(.root, deadline: deadline)
+        settings.isLogLeaving = true
+        do throws(Errno) {
+            // The second time for what was on its way into the log before.
+            try flushAll(.root, deadline: deadline)
+            try flushAll(.root, deadline: deadline)
+        } catch {
+            settings.isLogLeaving = false
+            throw error
+        }
     }
 }

@@ -9,6 +9,7 @@ final class Settings: Sendable {
     private let backend: Atomic<UInt64>
     private let mode: Atomic<UInt64>
     private let writes: Atomic<UInt8>
+    private let leaving = Atomic<Bool>(false)
     private let delay: Atomic<UInt64>
     /// 0: the default.
     private let dirty: Atomic<UInt64>
@@ -41,6 +42,12 @@ final class Settings: Sendable {
     var write: WritePolicy {
         get { WritePolicy(rawValue: writes.load(ordering: .relaxed)) ?? .through }
         set { writes.store(newValue.rawValue, ordering: .relaxed) }
+    }
+
+    /// The log is about to be given up: nothing new goes into it.
+    var isLogLeaving: Bool {
+        get { leaving.load(ordering: .relaxed) }
+        set { leaving.store(newValue, ordering: .relaxed) }
     }
 
     /// Seconds that dirty data may wait for others to merge with.

@@ -1,4 +1,5 @@
 import FlashTier
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -19,6 +20,8 @@ extension Datastore {
         }
         let blocks = cachedBlocks(of: covered, isAll: node == .root)
         report.cachedBytes = UInt64(blocks * Limits.blockSize)
+        report.dirtyBytes =
+            node == .root ? writeBack?.dirtyBytes ?? 0 : dirtyBytes(of: covered)
         return report
     }
 

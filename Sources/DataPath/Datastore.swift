@@ -1,4 +1,5 @@
 import CLinux
+import Devices
 import Glibc
 import Passthrough
 import Policy
@@ -23,6 +24,13 @@ package final class Datastore: Sendable {
     let tier: MemoryTier
     /// The flash tier; nil when the mount has none.
     let flash: FlashCache?
+    /// Write-back from the log; nil when the mount has none.
+    let writeBack: DatastoreWriteBack?
+    let logTarget: DatastoreTarget?
+    let logDevice: FileDevice?
+    let logged = LoggedWrites()
+    /// The datastore has hardly more room than what the log may still bring it.
+    let isSpaceShort = Atomic<Bool>(false)
     /// What the next server is to know of files.
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
@@ -102,6 +110,11 @@ package final class Datastore: Sendable {
         self.identity = identity
         self.tier = tier
         flash = Self.flash(options, backing, settings)
+        let log = try Self.openLog(
+            options, backing, identity, isFirst: record == nil)
+        writeBack = log?.writeBack
+        logTarget = log?.target
+        logDevice = log?.device
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes
@@ -115,8 +128,12 @@ package final class Datastore: Sendable {
             _ = try sample(self.root, forced: false)
             _ = try fileSystem()
         }
+        logTarget?.attach(self)
         try startUpkeep()
     }
+
+    /// Writes may be answered from a log.
+    package var hasLog: Bool { writeBack != nil }
 
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { settings.attributeTimeout }

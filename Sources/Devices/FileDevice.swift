@@ -97,4 +97,8 @@ package final class FileDevice: BlockDevice {
         let raw = descriptor.raw
         try call { fdatasync(raw) }
     }
+
+    /// Lets another user of this process or another open it, before this object goes. Nothing may
+    /// be written any more.
+    package func unlock() { flock(descriptor.raw, LOCK_UN) }
 }

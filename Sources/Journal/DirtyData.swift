@@ -19,9 +19,13 @@ package final class DirtyData: Sendable {
         }
         let handle: [UInt8]
         var layers: [Layer] = []
+        /// Its records below are at the datastore already, in the strict order: from an earlier life.
+        var doneBelow: LogPosition = 0
         /// Its last name is about to go or has gone.
         var isRemovalExpected = false
         /// The first layer is of epochs that are done: the datastore did not take it.
+        var isParked = false
+        /// Why the datastore does not take it.
         var trouble: FileTrouble?
     }
 
@@ -39,6 +43,9 @@ package final class DirtyData: Sendable {
         var draining: [(epoch: Epoch, from: LogPosition)] = []
         var extents = 0
         var bytes: UInt64 = 0
+        /// The datastore may have all of what lies below in the log, but for what it may have lost of
+        /// that: an earlier life was bringing it home.
+        var begunBelow: LogPosition = 0
         /// What has happened since the destager looked last.
         var hasNews = false
         /// The open epoch is closed when its records span so many bytes of the log.
@@ -145,7 +152,7 @@ package final class DirtyData: Sendable {
                 layer.epoch.files[file] = nil
                 state.subtract(layer.changes)
             }
-            if known.trouble != nil, let parked = known.layers.first {
+            if known.isParked, let parked = known.layers.first {
                 state.drain(parked.epoch, from: parked.changes.firstPosition)
             }
             state.hasNews = true

@@ -70,6 +70,9 @@ package struct InodeState {
     package var writesOfOldMap: UInt64 = 0
     /// Written and not yet known to be durable.
     package var isUnsynced = false
+    /// A client's write may have gone to the datastore without being made durable: so it is taken
+    /// for until the first fsync. What is destaged is unsynced too, but durable in the log.
+    package var owesSync = true
     /// Sizes that the file may have when it is sampled next, because changes of ours are under way
     /// or were when an earlier server died; nil: its size.
     package var sizes: ClosedRange<UInt64>?

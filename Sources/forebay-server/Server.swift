@@ -59,7 +59,8 @@ struct Server {
         if case .handedOver(let isIdle) = end {
             Self.exitAnyway(after: 1, status: handOver.status)
             datastore.handOver(
-                isIdle: isIdle, keepsFlash: live.value.flash == options.flash)
+                isIdle: isIdle, keepsFlash: live.value.flash == options.flash,
+                keepsLog: live.value.log?.path == options.log?.path)
             // Threads that read requests live on: nothing that they use may be torn down.
             _exit(handOver.status.rawValue)
         }
