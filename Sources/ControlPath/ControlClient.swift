@@ -34,9 +34,8 @@ package final class ControlConnection: Sendable {
             throw .invalid
         }
         let deadline = monotonicNanoseconds() + .milliseconds(milliseconds)
-        guard UnixSocket.writeLine(line, to: socket.raw, deadline: deadline) else {
-            throw monotonicNanoseconds() >= deadline ? .timedOut : .io
-        }
+        // A server that has closed the connection may have said why.
+        _ = UnixSocket.writeLine(line, to: socket.raw, deadline: deadline)
         guard
             let answer = UnixSocket.readLine(
                 from: socket.raw, limit: Limits.controlAnswer, deadline: deadline)

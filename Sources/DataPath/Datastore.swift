@@ -168,8 +168,8 @@ package final class Datastore: Sendable {
         counters.add(counter, amount)
     }
 
-    /// Refuses a change on a mount that is read-only, and on a thread that may not wait. Waits while
-    /// changes are held back.
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait. Waits
+    /// while changes are held back.
     func beginMutation() throws(Errno) {
         if options.readOnly { throw .readOnly }
         guard WaitMode.mayWait else { throw .mustWait }

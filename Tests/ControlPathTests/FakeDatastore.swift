@@ -55,6 +55,7 @@ final class FakeDatastore: ControlledDatastore {
 
     func setWritePolicy(_ policy: WritePolicy?, of node: NodeID) throws(Errno) {
         try check(node)
+        guard policy != .back || state.withLock({ $0.report.log != nil }) else { throw .invalid }
         state.withLock { $0.writePolicy = policy }
     }
 

@@ -144,6 +144,8 @@ import Testing
             $0.statistics.savedWriteBytes = 1000
         }
         #expect(get("log_state") == .success("on"))
+        #expect(set("policy", "back", file) == nil)
+        #expect(get("policy", file) == .success("back"))
         #expect(get("log_size_bytes") == .success("1073741824"))
         #expect(get("dirty_bytes", file) == .success("4194304"))
         #expect(get("dirty_files") == .success("2"))
