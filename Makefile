@@ -10,8 +10,6 @@ DESTDIR ?=
 SWIFT ?= swift
 # The standard library goes into the programs: they run where there is no Swift.
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib
-# What is tested. The index of an editor takes a quarter of the time of a build.
-TESTED = --disable-index-store
 
 .DEFAULT_GOAL := build
 .PHONY: demo demo-vm test build bench bench-flash bench-pauses check install uninstall soak fmt clean
@@ -29,8 +27,8 @@ demo-vm: build
 # Everything that proves the product: unit tests, mount tests, the chain of knfsd and NFS clients.
 test:
 	scripts/install-dependencies build test vm
-	$(SWIFT) build --build-tests $(TESTED)
-	$(SWIFT) test $(TESTED)
+	$(SWIFT) build --build-tests
+	$(SWIFT) test
 	scripts/vm/prepare
 	scripts/vm/run all
 
@@ -59,8 +57,8 @@ bench-pauses: build
 check:
 	scripts/install-dependencies build
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
-	$(SWIFT) build --build-tests $(TESTED)
-	$(SWIFT) test $(TESTED) --skip-build --filter TidyTests
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --filter TidyTests
 	scripts/verify-no-foundation
 
 # Honours PREFIX and DESTDIR; mount(8) looks for its helper in /sbin only.
@@ -74,7 +72,7 @@ uninstall:
 # The tests over and over, for SOAK_MINUTES (60).
 soak:
 	scripts/install-dependencies build test vm
-	$(SWIFT) build --build-tests $(TESTED)
+	$(SWIFT) build --build-tests
 	scripts/soak
 
 fmt:
