@@ -12,7 +12,7 @@ SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-vm test build bench bench-flash bench-pauses check install uninstall soak fmt clean
+.PHONY: demo demo-vm test build bench bench-flash bench-journal bench-pauses check install uninstall soak fmt clean
 
 # Boots a storm of real disk images through the cache: a before/after table.
 demo: build
@@ -46,6 +46,12 @@ bench: build
 bench-flash: build
 	scripts/install-dependencies bench
 	Benchmarks/run flash
+
+# Stable writes with a journal against such writes to a file beside it; bursts, a full log, recovery.
+bench-journal: build
+	scripts/install-dependencies bench
+	$(RELEASE) --product test-datastore
+	Benchmarks/run journal
 
 # What clients see when the server dies: the distribution of pauses in several situations.
 bench-pauses: build
