@@ -24,8 +24,8 @@ extension Journal {
     /// To be called once, before anything is appended: tells every record that is not released, in
     /// order of position, with the handle of its file (empty when damage has taken it). Then it
     /// ends the last segment durably, so that nothing that a dead process may still write there
-    /// counts, and begins a life behind it. Throws EINVAL the second time, what the device says, and
-    /// EIO when it does not read where the log may go on: nothing has been written then.
+    /// counts, and begins a life behind it. Throws EINVAL the second time, what the device says,
+    /// and EIO when it does not read where the log may go on: nothing has been written then.
     package func recover(
         _ visit: (JournalRecord, LogPosition, _ handle: [UInt8]) -> Void
     ) throws(Errno) -> RecoveryReport {
