@@ -66,7 +66,6 @@ extension Destager {
     /// Works on the round until it is over.
     private func lead() throws(Errno) {
         round.resume()
-        let memory = DestageMemory()
         while true {
             round.setPressure(pressure)
             switch round.lead() {

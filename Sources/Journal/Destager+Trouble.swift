@@ -16,7 +16,6 @@ extension Destager {
 
     private func retry(_ changes: FileChanges) throws(Errno) {
         announce([changes], of: nil)
-        let memory = DestageMemory()
         round.load([changes])
         round.resume()
         var isAway = false
@@ -67,6 +66,7 @@ extension Destager {
         for (changes, _) in sizes where dirty.holdsLog(changes) {
             do throws(Errno) {
                 try carry(changes.file)
+                control.withLock { $0.carried += 1 }
             } catch {
                 // There is no room to carry it, or the log has failed.
                 let reason = self.error(of: changes.file, troubles)
@@ -86,7 +86,6 @@ extension Destager {
     /// freed. No step changes what a reader sees, nor what a recovery finds: changes wait meanwhile,
     /// a few pieces at a time.
     private func carry(_ file: UInt64) throws(Errno) {
-        let memory = DestageMemory()
         var next: UInt64? = 0
         while let offset = next {
             next = try dirty.exclusively { () throws(Errno) -> UInt64? in
@@ -160,7 +159,6 @@ extension Destager {
         else { return }
         do throws(Errno) {
             try target.beginSettingAside(file, handle: handle, because: error)
-            let memory = DestageMemory()
             for piece in pieces { try setAside(piece, of: file, memory) }
             try target.endSettingAside(file, size: size, modified: modified)
             dirty.dropClosed(file)

@@ -34,6 +34,8 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         /// All that is parked is to be tried again; how often that was wanted, and done.
         var retriesWanted = 0
         var retriesDone = 0
+        /// How often a file was carried forward in the log.
+        var carried = 0
         var threads: [Thread] = []
     }
 
@@ -57,6 +59,8 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     let round = DestageRound()
     let control = Condition(Control())
     let course = Mutex(Course())
+    /// For the thread that leads.
+    let memory = DestageMemory()
     private let delay: Atomic<UInt64>
     /// Slows writers down while the log fills.
     package let throttle: Throttle

@@ -17,17 +17,19 @@ import Testing
     ) throws {
         var generator = SplitMix64(seed: seed)
         let world = try DestageWorld(seed: seed, isStrict: isStrict, ignoresSync: ignoresSync)
+        // In some lives the log becomes full.
+        let reach = seed % 8 == 0 ? 2000 : 40
         for _ in 0..<crashes where world.wrong.isEmpty {
             let powerCut = Bool.random(using: &generator)
             let kind: SimulatedLogDevice.Crash = powerCut ? .powerCut : .kill
             world.device.withState { $0.crash = kind }
-            let after = Int.random(in: 1..<60, using: &generator)
+            let after = Int.random(in: 1..<reach, using: &generator)
             if Bool.random(using: &generator) {
                 world.device.crash(kind, after: after)
             } else {
                 world.datastore.withState { $0.crashAt = $0.calls + after }
             }
-            world.live(steps: 400)
+            world.live(steps: 20 * reach)
             guard world.wrong.isEmpty else { break }
             if !world.isCrashed { world.device.stop(kind) }
             sum.crashes += 1

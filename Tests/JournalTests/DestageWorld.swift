@@ -36,6 +36,7 @@ final class DestageWorld {
     private var generator: SplitMix64
     private var nextFile: UInt64 = 10
     private(set) var counts: [String: Int] = [:]
+    private var carriedBefore = 0
 
     final class Clock: Sendable {
         let time = Atomic<UInt64>(1_000_000_000)
@@ -268,9 +269,11 @@ final class DestageWorld {
         _ = destager.turn()
         noteEnd()
         for entry in dirty.troubles() { troubled.insert(entry.file) }
-        for file in datastore.withState({ $0.asideIsComplete }) {
-            report("file \(file) was set aside")
-        }
+        if dirty.figures.parkedFiles > 0 { count("parked") }
+        let carried = destager.control.withLock { $0.carried }
+        counts["carried", default: 0] += carried - carriedBefore
+        carriedBefore = carried
+        for file in datastore.withState({ $0.asideIsComplete }) { giveUp(file) }
         guard let epoch, destager.control.withLock({ $0.finished }) == epoch.id, !isCrashed else {
             return
         }
@@ -282,6 +285,20 @@ final class DestageWorld {
         } else if !isPast(files) || !isPast(durable) {
             report("at the end of epoch \(epoch.id) the datastore is as it never was")
         }
+    }
+
+    /// The datastore does not take the file, and the log is full of it: it is kept elsewhere, as
+    /// clients saw it; what they see now has the datastore's bytes in some places.
+    private func giveUp(_ file: UInt64) {
+        count("set aside")
+        datastore.withState { state in
+            state.aside[file] = nil
+            state.asideIsComplete.remove(file)
+            state.sick[file] = nil
+        }
+        dirty.forget(file: file)
+        datastore.remove(file)
+        for index in history.indices { history[index][file] = nil }
     }
 
     private func agree(
@@ -339,11 +356,11 @@ final class DestageWorld {
         var bytes: [UInt8] = []
         for piece in pieces {
             switch piece {
-            case .zeros(let length): bytes += repeatElement(0, count: Int(length))
+            case .zeros(let length): bytes += [UInt8](repeating: 0, count: Int(length))
             case .gap(let length):
                 let end = bytes.count + Int(length)
                 bytes += below[min(bytes.count, below.count)..<min(end, below.count)]
-                bytes += repeatElement(0, count: end - bytes.count)
+                bytes += [UInt8](repeating: 0, count: end - bytes.count)
             case .data(let position, let skip, let length):
                 var part = [UInt8](repeating: 0, count: length)
                 do {
@@ -383,6 +400,7 @@ final class DestageWorld {
         dirty = DirtyData(isStrict: isStrict)
         destager = Self.destager(journal, dirty, datastore, now)
         ends = [:]
+        carriedBefore = 0
         _ = try journal.recover { record, position, handle in
             if record.kind != .destaging { _ = dirty.begin() }
             insert(record, position, handle)
