@@ -32,9 +32,9 @@ package struct DestagePace: Sendable {
         let taken = max(1, nanoseconds)
         if best[kind] == 0 || taken < best[kind] {
             best[kind] = taken
-        } else {
-            // What was possible once may not be possible any more: the best is forgotten slowly.
-            best[kind] += min(best[kind], taken - best[kind]) / Limits.bestMemory + 1
+        } else if width < 2 {
+            // Alone, and slow nevertheless: the best may not be possible any more.
+            best[kind] += (taken - best[kind]) / Limits.bestMemory
         }
         patience = max(0, patience - 1)
         if taken < best[kind] * 2 {
@@ -50,7 +50,7 @@ package struct DestagePace: Sendable {
 
     /// Up to 64 KiB, 128 KiB and so on to 4 MiB, and more.
     private static func kind(of bytes: UInt64) -> Int {
-        let units = max(1, bytes) - 1 >> 16
+        let units = (max(1, bytes) - 1) >> 16
         return min(classes - 1, 64 - units.leadingZeroBitCount)
     }
 }

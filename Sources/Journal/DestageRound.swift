@@ -76,7 +76,10 @@ final class DestageRound: Sendable {
     /// What became of the files; the round is over.
     func take() -> [(changes: FileChanges, outcome: Outcome)] {
         state.update { state in
-            defer { state.works = [] }
+            defer {
+                state.works = []
+                state.first = 0
+            }
             return state.works.map { ($0.changes, $0.outcome ?? .dropped) }
         }
     }

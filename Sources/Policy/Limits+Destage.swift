@@ -28,8 +28,8 @@ extension Limits {
     package static let urgentShare = 0.5
 
     /// The weight of a slow answer in what counts as the best time, as a divisor: a datastore that
-    /// has become slower for good is known as such after some hundred writes.
-    package static let bestMemory: UInt64 = 128
+    /// has become slower for good is known as such after some dozen writes, one at a time.
+    package static let bestMemory: UInt64 = 16
 
     /// Until the destager's speed is known, bytes per second: an old NAS on a network of 1 Gbit/s.
     package static let assumedDestageRate: UInt64 = 64 << 20

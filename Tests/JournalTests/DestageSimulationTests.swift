@@ -18,8 +18,9 @@ import Testing
         var generator = SplitMix64(seed: seed)
         let world = try DestageWorld(seed: seed, isStrict: isStrict, ignoresSync: ignoresSync)
         // In some lives the log becomes full.
-        let reach = seed % 8 == 0 ? 2000 : 40
-        for _ in 0..<crashes where world.wrong.isEmpty {
+        let isLong = seed % 16 == 0
+        let reach = isLong ? 400 : 30
+        for _ in 0..<(isLong ? 3 : crashes) where world.wrong.isEmpty {
             let powerCut = Bool.random(using: &generator)
             let kind: SimulatedLogDevice.Crash = powerCut ? .powerCut : .kill
             world.device.withState { $0.crash = kind }
@@ -29,7 +30,7 @@ import Testing
             } else {
                 world.datastore.withState { $0.crashAt = $0.calls + after }
             }
-            world.live(steps: 20 * reach)
+            world.live(steps: 5 * reach)
             guard world.wrong.isEmpty else { break }
             if !world.isCrashed { world.device.stop(kind) }
             sum.crashes += 1
@@ -56,7 +57,7 @@ import Testing
     }
 
     @Test func nothingThatWasAcknowledgedIsLost() throws {
-        let sum = try runs(isStrict: false, short: 120, long: 10_000)
+        let sum = try runs(isStrict: false, short: 160, long: 60_000)
         #expect(sum.wrong == [])
         #expect(sum.crashes >= 10)
         #expect(sum.counts["epochs", default: 0] > sum.crashes / 10)
@@ -64,7 +65,7 @@ import Testing
     }
 
     @Test func inStrictOrderTheDatastoreIsAlwaysAsItOnceWas() throws {
-        let sum = try runs(isStrict: true, short: 60, long: 5000)
+        let sum = try runs(isStrict: true, short: 60, long: 40_000)
         #expect(sum.wrong == [])
         #expect(sum.crashes >= 10)
         #expect(sum.counts["moments", default: 0] > sum.crashes)

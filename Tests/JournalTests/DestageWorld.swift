@@ -37,6 +37,8 @@ final class DestageWorld {
     private var nextFile: UInt64 = 10
     private(set) var counts: [String: Int] = [:]
     private var carriedBefore = 0
+    /// The moment that the datastore was last found at: it is looked for from there on.
+    private var lastPast = 0
 
     final class Clock: Sendable {
         let time = Atomic<UInt64>(1_000_000_000)
@@ -311,7 +313,14 @@ final class DestageWorld {
 
     /// True when the files are as they were at some time.
     func isPast(_ files: [UInt64: SimulatedDatastore.File]) -> Bool {
-        history.contains { agree(files, $0) } || attempt.map { agree(files, $0) } ?? false
+        let guess = min(lastPast, history.count - 1)
+        if let index = history[guess...].firstIndex(where: { agree(files, $0) })
+            ?? history[..<guess].lastIndex(where: { agree(files, $0) })
+        {
+            lastPast = index
+            return true
+        }
+        return attempt.map { agree(files, $0) } ?? false
     }
 
     /// With the strict order the datastore is as it was at some time, at any moment.
