@@ -59,8 +59,15 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     let round = DestageRound()
     let control = Condition(Control())
     let course = Mutex(Course())
+    private let kept = Mutex<DestageMemory?>(nil)
     /// For the thread that leads.
-    let memory = DestageMemory()
+    var memory: DestageMemory {
+        kept.withLock { kept in
+            let memory = kept ?? DestageMemory()
+            kept = memory
+            return memory
+        }
+    }
     private let delay: Atomic<UInt64>
     /// Slows writers down while the log fills.
     package let throttle: Throttle
