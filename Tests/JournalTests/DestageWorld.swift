@@ -474,7 +474,8 @@ final class DestageWorld {
             state.sick = [:]
             state.silenceOdds = 0
         }
-        for _ in 0..<300 where !dirty.isEmpty {
+        // An epoch whose files are all forgotten is not dirty, and keeps its part of the log.
+        for _ in 0..<300 where !dirty.isEmpty || dirty.figures.epochs > 0 {
             dirty.closeEpoch()
             noteEnd()
             now.time.add(.seconds(40), ordering: .relaxed)
