@@ -2,9 +2,9 @@ import Policy
 
 /// How many writes the destager has under way at the datastore: more while they take about as long
 /// as the best of their size did, fewer when they take longer, as TCP Vegas does it (Brakmo and
-/// Peterson, 1995): additive increase, multiplicative decrease. So the datastore's queues stay short
-/// for the guests' reads, and what a burst left behind goes out at an even rate. When the log runs
-/// full, room is worth more than that: the window opens.
+/// Peterson, 1995): additive increase, multiplicative decrease. So the datastore's queues stay
+/// short for the guests' reads, and what a burst left behind goes out at an even rate. When the log
+/// runs full, room is worth more than that: the window opens.
 package struct DestagePace: Sendable {
     /// The window, as a fraction.
     package private(set) var width = 1.0

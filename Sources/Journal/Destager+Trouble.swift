@@ -4,8 +4,8 @@ import Syscalls
 
 // Files that the datastore does not take.
 extension Destager {
-    /// Tries again what is parked and due, or all of it when somebody waits for that. Throws when the
-    /// datastore cannot be asked.
+    /// Tries again what is parked and due, or all of it when somebody waits for that. Throws when
+    /// the datastore cannot be asked.
     func retryParked(_ now: UInt64) throws(Errno) {
         // An epoch that is under way goes on first.
         guard !round.isLoaded else { return }
@@ -83,8 +83,8 @@ extension Destager {
     }
 
     /// Appends what is visible of a parked file to the log again, so that the log behind can be
-    /// freed. No step changes what a reader sees, nor what a recovery finds: changes wait meanwhile,
-    /// a few pieces at a time.
+    /// freed. No step changes what a reader sees, nor what a recovery finds: changes wait
+    /// meanwhile, a few pieces at a time.
     private func carry(_ file: UInt64) throws(Errno) {
         var next: UInt64? = 0
         while let offset = next {
@@ -147,8 +147,8 @@ extension Destager {
 
     // MARK: - Giving up
 
-    /// Keeps what is closed of a file for the administrator and drops it. A file whose last name was
-    /// to go, and that is gone, goes without a word.
+    /// Keeps what is closed of a file for the administrator and drops it. A file whose last name
+    /// was to go, and that is gone, goes without a word.
     func giveUp(_ file: UInt64, _ error: Errno) {
         if error.saysGone, error != .changedByOthers, dirty.isRemovalExpected(of: file) {
             dirty.forget(file: file)

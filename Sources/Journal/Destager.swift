@@ -45,7 +45,8 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         var released: LogPosition = 0
         /// When the epoch that is under way began.
         var began: UInt64 = 0
-        /// The records of the epoch that is under way are at the datastore up to here; strict order.
+        /// The records of the epoch that is under way are at the datastore up to here; strict
+        /// order.
         var strictlyDone: LogPosition = 0
         /// When the datastore, which could not be asked, is tried again.
         var awayUntil: UInt64 = 0
@@ -207,8 +208,9 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     // MARK: - Orders
 
     /// Waits until everything that is dirty now, of one file or of all, is at the datastore and
-    /// durable. Throws ETIMEDOUT when the monotonic time `until` passes first, and what the datastore
-    /// said of the first file that it does not take; `troubles` of the dirty data has them all.
+    /// durable. Throws ETIMEDOUT when the monotonic time `until` passes first, and what the
+    /// datastore said of the first file that it does not take; `troubles` of the dirty data has
+    /// them all.
     package func flush(_ file: UInt64?, until: UInt64) throws(Errno) {
         if let file, !dirty.isDirty(file) { return }
         let last = dirty.closeEpoch()
