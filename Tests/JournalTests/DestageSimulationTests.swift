@@ -62,6 +62,7 @@ import Testing
         #expect(sum.crashes >= 10)
         #expect(sum.counts["epochs", default: 0] > sum.crashes / 10)
         #expect(sum.counts["changes", default: 0] > sum.crashes)
+        #expect(sum.counts["parked", default: 0] > sum.crashes / 50)
     }
 
     @Test func inStrictOrderTheDatastoreIsAlwaysAsItOnceWas() throws {
