@@ -15,14 +15,17 @@ package struct RecoveryReport: Equatable, Sendable {
     package var end: LogPosition = 0
     /// What had been durable and is not there any more.
     package var damage: [LogDamage] = []
+
+    /// That of an empty log.
+    package init() {}
 }
 
 extension Journal {
     /// To be called once, before anything is appended: tells every record that is not released, in
     /// order of position, with the handle of its file (empty when damage has taken it). Then it
     /// ends the last segment durably, so that nothing that a dead process may still write there
-    /// counts, and begins a life behind it. Throws EINVAL the second time, and what the device
-    /// says.
+    /// counts, and begins a life behind it. Throws EINVAL the second time, what the device says,
+    /// and EIO when it does not read where the log may go on: nothing has been written then.
     package func recover(
         _ visit: (JournalRecord, LogPosition, _ handle: [UInt8]) -> Void
     ) throws(Errno) -> RecoveryReport {
@@ -35,9 +38,13 @@ extension Journal {
         var scan = LogScan(
             LogReader(device, geometry, seal), checkpoint, isSure: isSure)
         scan.run { entry, handle in visit(entry.record, entry.position, handle) }
-        let report = RecoveryReport(
-            records: scan.records, bytesRead: scan.reader.bytesRead, life: scan.life + 1,
-            end: scan.end, damage: scan.damage)
+        if let place = scan.reader.unreadable, place >= scan.end { throw .io }
+        var report = RecoveryReport()
+        report.records = scan.records
+        report.bytesRead = scan.reader.bytesRead
+        report.life = scan.life + 1
+        report.end = scan.end
+        report.damage = scan.damage
         let isNew = checkpoint.life == 0 && scan.records == 0
         let next = try isNew ? checkpoint.tail : endLastSegment(scan)
         try begin(at: next, checkpoint, scan)
@@ -63,7 +70,7 @@ extension Journal {
         }
         let next = start + geometry.segmentSize
         let footer = SegmentFooter(
-            start: start, end: max(scan.end, start), life: scan.life + 1,
+            start: start, end: max(scan.end, start), previous: scan.before, life: scan.life + 1,
             frameLife: scan.lastLife, durable: scan.durable, tail: scan.tail,
             length: builder.used, records: builder.records)
         guard write(footer, builder, isDurable: false) else { throw .io }

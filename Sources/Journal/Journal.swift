@@ -38,6 +38,8 @@ package final class Journal<Device: BlockDevice>: Sendable {
         var durable: LogPosition = 0
         /// Where the last frame that is on the device ends.
         var previous: LogPosition = 0
+        /// Where the last frame before the segment ends that is written.
+        var beforeSegment: LogPosition = 0
     }
 
     enum Phase { case closed, recovering, open }
@@ -80,7 +82,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
     /// What the device says of itself.
     package var header: LogHeader { monitor.withLock { $0.header } }
 
-    /// Where the next record will be, about.
+    /// Where the next record will be, about: behind records that are still being written.
     package var head: LogPosition { monitor.withLock { $0.head } }
 
     /// Everything before it has been released.
@@ -90,9 +92,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
     package var durable: LogPosition { monitor.withLock { $0.durable } }
 
     /// Bytes that writers can fill.
-    package var capacity: UInt64 {
-        (geometry.segmentCount - Limits.spareLogSegments) * geometry.segmentSize
-    }
+    package var capacity: UInt64 { geometry.capacity }
 
     /// Bytes in use, with everything that belongs to the records.
     package var used: UInt64 {

@@ -22,7 +22,14 @@ package enum LogFormat {
     ) throws(Errno) {
         let unit = LogGeometry.unit(for: device.logicalBlockSize)
         let size = segmentSize ?? LogGeometry.segmentSize(for: device.size)
-        var header = LogHeader(size: device.size, segmentSize: size, unit: unit)
+        try format(device, LogHeader(size: device.size, segmentSize: size, unit: unit))
+    }
+
+    /// Likewise, with the names and numbers of a given header.
+    package static func format<Device: BlockDevice>(
+        _ device: Device, _ header: LogHeader
+    ) throws(Errno) {
+        var header = header
         guard let geometry = header.geometry else { throw .noSpace }
         try DeviceContents.clearEdges(of: device)
         var checkpoint = LogCheckpoint(tail: geometry.first)

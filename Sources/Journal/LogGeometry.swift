@@ -53,6 +53,9 @@ package struct LogGeometry: Equatable, Sendable {
         frameSize - FrameHeader.size - 2 * RecordHeader.size - Limits.loggedHandle - 4
     }
 
+    /// Bytes that writers can fill, with everything that belongs to the records.
+    package var capacity: UInt64 { (segmentCount - Limits.spareLogSegments) * segmentSize }
+
     /// Bytes that a segment's summary has at most.
     var summaryRoom: Int { Int(segmentSize / 8) }
 

@@ -7,7 +7,9 @@ struct LogReader<Device: BlockDevice> {
     let geometry: LogGeometry
     let seal: LogSeal
     private(set) var bytesRead: UInt64 = 0
-    /// Memory for a summary, or two frames.
+    /// The last place that the device did not read.
+    private(set) var unreadable: LogPosition?
+    /// Memory for a summary, or for a frame and what follows it.
     private let window: BlockBuffer
     private var windowStart: LogPosition = 0
     private var windowCount = 0
@@ -16,7 +18,7 @@ struct LogReader<Device: BlockDevice> {
         self.device = device
         self.geometry = geometry
         self.seal = seal
-        window = BlockBuffer(blocks: 2 * geometry.frameSize / 4096)
+        window = BlockBuffer(blocks: geometry.frameSize / 4096)
     }
 
     /// The bytes at a position of the log, within a segment; nil when the device does not read
@@ -44,6 +46,7 @@ struct LogReader<Device: BlockDevice> {
             (windowStart, windowCount) = (start, length)
             return windowBytes(position, count)
         }
+        unreadable = max(unreadable ?? 0, position)
         return nil
     }
 
@@ -117,7 +120,7 @@ struct FoundFrame {
 
 extension LogReader {
     /// The frames of a segment by a life at least as late as `life`, whole or not. Behind a place
-    /// without one it looks further for as far as two frames reach, and up to `durable`.
+    /// without one it looks further for as far as one frame reaches, and up to `durable`.
     mutating func frames(
         of segment: UInt64, life: UInt64, durable: LogPosition
     ) -> [FoundFrame] {
@@ -125,7 +128,7 @@ extension LogReader {
         let last = start + geometry.segmentSize - UInt64(geometry.unit)
         var found: [FoundFrame] = []
         var (position, life, durable) = (start, life, durable)
-        var limit = start + UInt64(2 * geometry.frameSize)
+        var limit = start + UInt64(geometry.frameSize)
         while position <= last && position < max(limit, durable) {
             guard let header = frame(at: position), header.life >= life,
                 let frame = records(of: header)
@@ -137,7 +140,7 @@ extension LogReader {
             durable = max(durable, header.durable)
             found.append(frame)
             position = frame.end
-            limit = position + UInt64(2 * geometry.frameSize)
+            limit = position + UInt64(geometry.frameSize)
         }
         return found
     }

@@ -33,9 +33,13 @@ final class SimulatedLogDevice: BlockDevice {
         var isCrashed = false
         /// The write that the process died in, before it reached the device.
         var late: Write?
+        /// Microseconds that a write takes.
+        var delay: UInt32 = 0
         var failsWrites = false
         var failsFlushes = false
         var failsReads = false
+        /// Places that cannot be read.
+        var bad: Range<Int> = 0..<0
         var generator: SplitMix64
     }
 
@@ -66,6 +70,7 @@ final class SimulatedLogDevice: BlockDevice {
         try check(memory.count, offset)
         try state.withLock { state throws(Errno) in
             if state.isCrashed || state.failsReads { throw .io }
+            if state.bad.overlaps(Int(offset)..<Int(offset) + memory.count) { throw .io }
             state.reads += 1
             state.bytesRead += memory.count
             state.current.withUnsafeBytes { bytes in
@@ -88,6 +93,8 @@ final class SimulatedLogDevice: BlockDevice {
         try check(memory.count, offset)
         let sector = Int(logicalBlockSize)
         let write = Write(offset: Int(offset), bytes: Array(memory))
+        let delay = withState { $0.delay }
+        if delay > 0 { usleep(delay) }
         try state.withLock { state throws(Errno) in
             if state.isCrashed || state.failsWrites { throw .io }
             state.writes += 1
