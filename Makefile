@@ -12,7 +12,7 @@ SWIFT ?= swift
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := build
-.PHONY: demo demo-vm test build bench bench-flash bench-pauses check install uninstall soak fmt clean
+.PHONY: demo demo-vm test build bench bench-flash bench-journal bench-pauses check install uninstall soak fmt clean
 
 # Boots a storm of real disk images through the cache: a before/after table.
 demo: build
@@ -47,6 +47,12 @@ bench-flash: build
 	scripts/install-dependencies bench
 	Benchmarks/run flash
 
+# Stable writes with a journal against such writes to a file beside it; bursts, a full log, recovery.
+bench-journal: build
+	scripts/install-dependencies bench
+	$(RELEASE) --product test-datastore
+	Benchmarks/run journal
+
 # What clients see when the server dies: the distribution of pauses in several situations.
 bench-pauses: build
 	scripts/install-dependencies bench
@@ -57,8 +63,8 @@ bench-pauses: build
 check:
 	scripts/install-dependencies build
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
-	$(SWIFT) test --filter TidyTests
-	$(RELEASE) --product forebay-server
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --filter TidyTests
 	scripts/verify-no-foundation
 
 # Honours PREFIX and DESTDIR; mount(8) looks for its helper in /sbin only.

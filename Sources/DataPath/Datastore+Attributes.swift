@@ -123,7 +123,7 @@ extension Datastore {
         guard size <= UInt64(Int64.max) else { throw .fileTooBig }
         inode.ranges.lock(0, .max)
         defer { inode.ranges.unlock(0, .max) }
-        if let log = logIfDirty(inode) {
+        if size <= Limits.certainFileSize, let log = logIfDirty(inode) {
             return try truncate(inode, to: size, in: log, killSetID: killSetID)
         }
         try bringHome(inode)

@@ -20,7 +20,11 @@ extension Datastore {
                 into: &pieces)
         else { return false }
         defer { pin.release() }
-        guard pieces.contains(where: { !$0.isBelow }) else { return false }
+        // What lies behind the datastore's end of the file is zeros that nobody wrote.
+        let endBelow = inode.size.load(ordering: .acquiring)
+        guard range.end > endBelow || pieces.contains(where: { !$0.isBelow }) else {
+            return false
+        }
         guard WaitMode.mayReadFlash else { throw .mustReadFlash }
         let overlay = reply.overlay()
         var position = range.start

@@ -44,6 +44,8 @@ extension Datastore {
     /// Whether the datastore will have room for a write when it is destaged. What needs none was
     /// given its space before.
     private func hasSpace(for inode: Inode, end: UInt64) -> Bool {
+        // Only the datastore knows how large its files can be.
+        if end > Limits.certainFileSize, end > inode.size.load(ordering: .relaxed) { return false }
         guard isSpaceShort.load(ordering: .relaxed) else { return true }
         let (size, blocks) = inode.state.withLock { ($0.attributes.size, $0.attributes.blocks) }
         return end <= size && blocks * 512 >= size
@@ -148,11 +150,14 @@ extension Datastore {
 
     /// Attributes with what is in the log.
     func visible(_ inode: Inode, _ attributes: Attributes) -> Attributes {
-        guard inode.isRegular, let writeBack,
-            let state = writeBack.visibleState(
-                of: inode.node.rawValue, below: { inode.size.load(ordering: .acquiring) })
-        else { return attributes }
+        guard inode.isRegular, let writeBack else { return attributes }
         var shown = attributes
+        let below = { inode.size.load(ordering: .acquiring) }
+        guard let state = writeBack.visibleState(of: inode.node.rawValue, below: below) else {
+            // The attributes may be from before the last of it was destaged.
+            shown.size = below()
+            return shown
+        }
         shown.size = state.size
         shown.modified_seconds = state.modified.seconds
         shown.modified_nanoseconds = state.modified.nanoseconds

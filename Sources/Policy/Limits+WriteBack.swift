@@ -8,6 +8,10 @@ extension Limits {
     /// go there at once: as many as a log takes in between two looks a second apart.
     package static let spaceMargin: UInt64 = 1 << 30
 
+    /// Bytes that a file can have on any file system that a datastore may be on; ext3 ends there.
+    /// What makes a file larger is asked of the datastore, which may refuse it.
+    package static let certainFileSize: UInt64 = 2 << 40
+
     /// Milliseconds between two looks whether a full log has room again: shorter than any write of
     /// the destager that makes some.
     package static let roomInterval: UInt64 = 2

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Leaves a device as a power cut would: with what was flushed, and with some of what was not.
 
-    power_cut.py LOG DEVICE BASE [SEED]     LOG is the log of a dm-log-writes device that has ended, DEVICE what
+    power_cut.py LOG DEVICE BASE [SEED|forgetful]
+                                            LOG is the log of a dm-log-writes device that has ended, DEVICE what
                                             lay below it, BASE a copy of DEVICE from before; afterwards both are
                                             equal again. Prints one line.
 
 A write that no flush followed and that was not one with forced unit access is there, is not there, or is there
 in parts: a drive keeps the order of sectors for flushes only.
+
+With "forgetful" it is left as if nothing had been flushed since the last mark (dmsetup message DEVICE 0 mark NAME):
+what a program that forgets to flush would find, by which the tests themselves are tested.
 """
 
 import os
@@ -27,21 +31,22 @@ class Entry:
 
 
 def entries(log):
-    """All that is in the log, in the order in which writes became durable."""
+    """All that is in the log, in the order in which writes became durable, and how much of it the last mark follows."""
     magic, version, count, size = struct.unpack_from("<QQQI", log.read(4096))
     if (magic, version) != (MAGIC, VERSION):
         sys.exit("power_cut: the log has another form than this script knows")
-    place, found = size, []
+    place, found, marked = size, [], 0
     for _ in range(count):
         log.seek(place)
         entry = Entry(log.read(size), place + size, size)
         place += size
         if entry.flags & MARK:
+            marked = len(found)
             continue
         if not entry.flags & DISCARD:
             place += entry.length
         found.append(entry)
-    return found
+    return found, marked
 
 
 def parts(entry, chance):
@@ -57,10 +62,14 @@ def parts(entry, chance):
     return [(start, start + entry.sector) for start in sectors if chance.random() < 0.5]
 
 
-def main(log, device, base, seed):
-    chance = random.Random(seed)
+def main(log, device, base, option):
+    forgets = option == "forgetful"
+    chance = random.Random(None if forgets or option is None else int(option))
     with open(log, "rb") as log, open(device, "r+b") as device, open(base, "r+b") as base:
-        found = entries(log)
+        found, marked = entries(log)
+        if forgets:
+            for entry in found[marked:]:
+                entry.flags &= ~(FLUSH | FUA)
         flushed = max((place for place, entry in enumerate(found) if entry.flags & FLUSH), default=0)
         pending = 0
         for place, entry in enumerate(found):
@@ -90,4 +99,4 @@ def main(log, device, base, seed):
 if __name__ == "__main__":
     if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
-    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) == 5 else None)
+    main(*sys.argv[1:4], sys.argv[4] if len(sys.argv) == 5 else None)

@@ -14,7 +14,7 @@ exec 8<&-
 expect "nothing is left after the close" soon 10 bash -c '[[ -z $(ls -A "$1") ]]' - "$FILER/$NAME"
 
 # Open at knfsd only, which keeps files open for some seconds after the last write; also renamed over.
-for round in 1 2 3; do
+for ((round = 1; round <= ${VM_ROUNDS:-3}; round++)); do
     mkdir "$HERE/folder"
     for file in a b c; do
         dd if=/dev/urandom of="$HERE/folder/$file" bs=64k count=4 oflag=sync status=none
