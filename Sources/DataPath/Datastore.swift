@@ -54,6 +54,8 @@ package final class Datastore: Sendable {
     let settings: Settings
     /// Changes wait here while somebody takes a snapshot of the datastore.
     let changes = ChangeGate()
+    /// Flushes under way that nobody waits for.
+    let flushes = Atomic<Int>(0)
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
