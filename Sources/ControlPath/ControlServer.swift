@@ -5,8 +5,8 @@ import Policy
 import Syscalls
 
 /// The control socket of a mount: one request line and one answer line a connection (a hold has
-/// two of each), each on a thread of its own, so that neither a slow client nor a request that waits
-/// for the datastore holds up the others. Only root is answered.
+/// two of each), each on a thread of its own, so that neither a slow client nor a request that
+/// waits for the datastore holds up the others. Only root is answered.
 package final class ControlServer: Sendable {
     private let path: String
     private let identity: (device: UInt64, inode: UInt64)

@@ -13,23 +13,38 @@ struct OpenLog {
     let device: FileDevice
 }
 
+/// What came of opening the log of a mount.
+struct LogOpening {
+    /// Nil when the mount has none, or cannot use it.
+    var log: OpenLog?
+    /// Why it cannot be used; empty when it can, or there is none.
+    var problem = ""
+    /// What was given up by `discard_log`; empty when nothing was.
+    var loss = ""
+}
+
 // The log of a mount: opened before anything is served, because what it has lies over the files.
 extension Datastore {
-    /// Opens the log of the options and reads what is in it. Nil when the mount has none.
+    /// Opens the log of the options and reads what is in it. One that cannot be used, and has
+    /// nothing that the datastore lacks, is done without: writes then wait for the datastore.
     ///
-    /// Throws when it cannot be opened, is not the mount's, or when the mount had another one that
-    /// may have data: reads would be answered with what was before.
+    /// Throws when the mount had a log that may have data and is not there: reads would be answered
+    /// with what was before.
     static func openLog(
         _ options: MountOptions, _ backing: Backing, _ identity: IdentityStore, isFirst: Bool
-    ) throws(Errno) -> OpenLog? {
-        let device: FileDevice? = try options.log.map { option throws(Errno) in
-            try openDevice(option.path)
+    ) throws(Errno) -> LogOpening {
+        var opening = LogOpening()
+        var opened: (device: FileDevice, journal: Journal<FileDevice>)?
+        if let option = options.log {
+            do throws(Errno) {
+                let device = try openDevice(option.path)
+                opened = (device, try openJournal(device, options, backing))
+            } catch {
+                opening.problem = "it cannot be opened: \(error)"
+            }
         }
-        let journal: Journal<FileDevice>? = try device.map { device throws(Errno) in
-            try openJournal(device, options, backing)
-        }
-        try judge(journal?.header.uuid, options, isFirst: isFirst)
-        guard let device, let journal, let option = options.log else { return nil }
+        opening.loss = try judge(opened?.journal.header.uuid, options, isFirst: isFirst)
+        guard let (device, journal) = opened, let option = options.log else { return opening }
         let target = DatastoreTarget(state: options.state)
         var settings = DestageSettings()
         settings.isStrict = options.destageOrder == .strict
@@ -45,21 +60,24 @@ extension Datastore {
                 "\(option.path) has \(writeBack.dirtyBytes) bytes of \(files.count) files "
                     + "that the datastore does not have yet")
         }
-        return OpenLog(writeBack: writeBack, target: target, device: device)
+        opening.log = OpenLog(writeBack: writeBack, target: target, device: device)
+        return opening
     }
 
     /// Refuses to serve without the log that the last writes are in, unless the administrator gave
-    /// them up or only wants to read.
+    /// them up or only wants to read. Answers what was given up.
     private static func judge(
         _ found: [UInt8]?, _ options: MountOptions, isFirst: Bool
-    ) throws(Errno) {
+    ) throws(Errno) -> String {
         let remembered = RememberedLog(folder: options.state)
         switch try remembered.verdict(found: found, options: options, isFirst: isFirst) {
-        case .fine: return
-        case .stale(let mark): SystemLog.warning("\(mark.loss) missing")
+        case .fine: return ""
+        case .stale(let mark):
+            SystemLog.warning("\(mark.loss) missing")
+            return ""
         case .discarded(let mark):
-            LogEvents.discarded(mark)
             try remembered.forget()
+            return LogEvents.discarded(mark)
         case .missing(let mark):
             SystemLog.error("\(mark.log) is missing: reads would be answered with what was before")
             throw .noData

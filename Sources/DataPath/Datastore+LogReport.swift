@@ -8,11 +8,16 @@ import Syscalls
 extension Datastore {
     /// The journal at this moment, from memory; nil when the mount has none.
     package func logReport() -> LogReport? {
-        guard let writeBack, let log = options.log else { return nil }
+        guard options.log != nil || !logOpening.loss.isEmpty else { return nil }
+        var report = LogReport()
+        report.path = options.log?.path ?? ""
+        report.lastLoss = logOpening.loss
+        guard let writeBack else {
+            report.state = "off: " + (options.log == nil ? "there is none" : logOpening.problem)
+            return report
+        }
         let figures = writeBack.dirty.figures
         let destager = writeBack.destager
-        var report = LogReport()
-        report.path = log.path
         report.isPoisoned = writeBack.journal.isPoisoned
         report.state = "on"
         if destager.isPaused { report.state = "quiesced" }

@@ -1,11 +1,13 @@
 import Journal
 import Passthrough
 import Policy
+import Synchronization
 import Syscalls
 
 // Bringing dirty data home, and standing still for a snapshot.
 extension Datastore {
-    /// Brings everything written below a node to the datastore and makes it durable there, by `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
+    /// Brings everything written below a node to the datastore and makes it durable there, by
+    /// `deadline` (monotonic, in nanoseconds). Throws ETIMEDOUT when it passes first.
     package func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
         if let writeBack {
             try writeBack.drain(
@@ -13,6 +15,31 @@ extension Datastore {
         }
         try syncAll(node)
         if monotonicNanoseconds() > deadline { throw .timedOut }
+    }
+
+    /// Begins to bring home what is below a node, and returns at once when there is a log; what
+    /// comes of it shows in the numbers. Throws EBUSY when too many flushes are under way.
+    package func startFlush(_ node: NodeID) throws(Errno) {
+        _ = try inode(node)
+        guard hasLog else { return try flushAll(node) }
+        guard flushes.add(1, ordering: .relaxed).newValue <= Limits.controlOrders else {
+            flushes.subtract(1, ordering: .relaxed)
+            throw .busy
+        }
+        do throws(Errno) {
+            try Thread(name: "flush") { [self] in
+                WaitMode.set(.datastore)
+                do throws(Errno) {
+                    try flushAll(node)
+                } catch {
+                    SystemLog.warning("a flush did not end: \(error)")
+                }
+                flushes.subtract(1, ordering: .relaxed)
+            }.detach()
+        } catch {
+            flushes.subtract(1, ordering: .relaxed)
+            throw error
+        }
     }
 
     /// Brings everything home and holds changes of the datastore back until `release`: afterwards

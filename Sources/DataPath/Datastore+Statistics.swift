@@ -119,7 +119,12 @@ extension Datastore {
             return "bypass: \(reason)"
         }
         let text = backing.health.text
-        guard text == "healthy", let flash else { return text }
+        guard text == "healthy" else { return text }
+        if let log = logReport(), log.isPoisoned || writeBack == nil, options.log != nil {
+            let reason = log.isPoisoned ? "the device failed" : logOpening.problem
+            return "degraded: the log is not used: \(reason)"
+        }
+        guard let flash else { return text }
         if !flash.problem.isEmpty { return "degraded: flash is not used: \(flash.problem)" }
         if flash.tier?.phase == .off { return "degraded: flash is not used: the device failed" }
         return text

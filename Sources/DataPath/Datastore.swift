@@ -26,6 +26,8 @@ package final class Datastore: Sendable {
     let flash: FlashCache?
     /// Write-back from the log; nil when the mount has none.
     let writeBack: DatastoreWriteBack?
+    /// What came of opening it.
+    let logOpening: LogOpening
     let logTarget: DatastoreTarget?
     let logDevice: FileDevice?
     let logged = LoggedWrites()
@@ -52,6 +54,8 @@ package final class Datastore: Sendable {
     let settings: Settings
     /// Changes wait here while somebody takes a snapshot of the datastore.
     let changes = ChangeGate()
+    /// Flushes under way that nobody waits for.
+    let flushes = Atomic<Int>(0)
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
@@ -110,11 +114,11 @@ package final class Datastore: Sendable {
         self.identity = identity
         self.tier = tier
         flash = Self.flash(options, backing, settings)
-        let log = try Self.openLog(
+        logOpening = try Self.openLog(
             options, backing, identity, isFirst: record == nil)
-        writeBack = log?.writeBack
-        logTarget = log?.target
-        logDevice = log?.device
+        writeBack = logOpening.log?.writeBack
+        logTarget = logOpening.log?.target
+        logDevice = logOpening.log?.device
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes

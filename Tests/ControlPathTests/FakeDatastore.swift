@@ -70,6 +70,8 @@ final class FakeDatastore: ControlledDatastore {
         state.withLock { $0.flushed.append(node.rawValue) }
     }
 
+    func startFlush(_ node: NodeID) throws(Errno) { try flushAll(node) }
+
     func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
         try check(node)
         let end = monotonicNanoseconds() + state.withLock { $0.flushTime } * .milliseconds(1)

@@ -167,7 +167,7 @@ extension OnMounts {
 
 /// Runs `body` with a mount that answers writes from a log, over a datastore that misbehaves when
 /// told to; the last argument is the log's path.
-private func withLog<Result>(
+func withLog<Result>(
     size: Int = 64 << 20, options: [String] = [],
     _ body: (ForebayMount, TestDatastore, String) throws -> Result
 ) throws -> Result {
