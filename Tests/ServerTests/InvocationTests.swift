@@ -45,7 +45,7 @@ import Testing
     @Test(arguments: [
         [], ["keep"], ["stay", "/a", "/b"], ["keep", "/a", "/b", "--what", "0"],
         ["keep", "/a", "/b", "--fuse-fd"], ["keep", "/a", "/b", "--fuse-fd", "99999"],
-        ["keep", "/a", "/b", "-o", "log=/x"],
+        ["keep", "/a", "/b", "-o", "logs=/x"],
     ])
     func anythingElseIsRefused(arguments: [String]) {
         #expect(throws: Refusal.self) { try Invocation(arguments: arguments) }
