@@ -1,16 +1,17 @@
 import Syscalls
 
-/// Appends numbers to a block, little-endian. Whoever uses it knows that there is room.
-package struct ByteWriter {
-    private let bytes: UnsafeMutableRawBufferPointer
-    package private(set) var position: Int
+/// Appends numbers to a block, little-endian. Whoever uses it knows that there is room. Compiled
+/// into those who use it: a generic function of another module costs more than what it does.
+@usableFromInline package struct ByteWriter {
+    @usableFromInline let bytes: UnsafeMutableRawBufferPointer
+    @usableFromInline package internal(set) var position: Int
 
     package init(_ bytes: UnsafeMutableRawBufferPointer, at position: Int) {
         self.bytes = bytes
         self.position = position
     }
 
-    package mutating func put<Number: FixedWidthInteger>(_ number: Number) {
+    @inlinable package mutating func put<Number: FixedWidthInteger>(_ number: Number) {
         bytes.storeBytes(of: number.littleEndian, toByteOffset: position, as: Number.self)
         position += MemoryLayout<Number>.size
     }

@@ -3,21 +3,21 @@ import Glibc
 import Policy
 import Syscalls
 
-extension Journal {
-    /// Where a record goes.
-    private struct Place {
-        var slot: Int
-        /// Offset within the frame.
-        var offset: Int
-        /// Bytes, with the name of its file where that comes first.
-        var size: Int
-        var isNamed: Bool
-        var base: LogPosition
-        var life: UInt64
-        /// What waiters wait for.
-        var end: LogPosition { base + UInt64(offset + size) }
-    }
+/// Where a record goes.
+private struct RecordPlace {
+    var slot: Int
+    /// Offset within the frame.
+    var offset: Int
+    /// Bytes, with the name of its file where that comes first.
+    var size: Int
+    var isNamed: Bool
+    var base: LogPosition
+    var life: UInt64
+    /// What waiters wait for.
+    var end: LogPosition { base + UInt64(offset + size) }
+}
 
+extension Journal {
     /// Puts a record into the log and returns where it is. It survives the death of the process
     /// then, and a power cut too if `isDurable` or after a `flush`. `handle` is the file's, at most
     /// 132 bytes. Throws EIO once the log is poisoned, ENOSPC when it is full, EINVAL for what a
@@ -47,7 +47,7 @@ extension Journal {
     private func reserve(
         _ record: JournalRecord, _ handle: [UInt8], _ payload: Int, _ payloadRoom: Int,
         _ nameRoom: Int, isDurable: Bool
-    ) throws(Errno) -> Place {
+    ) throws(Errno) -> RecordPlace {
         let state = monitor.state
         while true {
             let slot = try slotToFill()
@@ -60,7 +60,7 @@ extension Journal {
                 } else if frame.used + size <= geometry.frameSize {
                     add(record, handle, payload, size, slot, isNamed: isNamed)
                     if isDurable { state.pointee.open[slot].isDurable = true }
-                    return Place(
+                    return RecordPlace(
                         slot: slot, offset: frame.used, size: size, isNamed: isNamed,
                         base: frame.base, life: state.pointee.checkpoint.life)
                 }
@@ -103,7 +103,7 @@ extension Journal {
 
     private func copy(
         _ record: JournalRecord, _ handle: [UInt8], _ payload: UnsafeRawBufferPointer,
-        to place: Place, _ nameRoom: Int
+        to place: RecordPlace, _ nameRoom: Int
     ) {
         var offset = place.offset
         if !place.isNamed {
@@ -121,7 +121,8 @@ extension Journal {
     }
 
     private func put(
-        _ header: RecordHeader, _ payload: UnsafeRawBufferPointer, at offset: Int, _ place: Place
+        _ header: RecordHeader, _ payload: UnsafeRawBufferPointer, at offset: Int,
+        _ place: RecordPlace
     ) {
         let room = RecordHeader.room(payload: payload.count)
         let target = UnsafeMutableRawBufferPointer(
@@ -140,7 +141,7 @@ extension Journal {
 
     /// Returns once the record is on the device, durably if that was asked for. Whoever finds
     /// nobody at work writes the frame of all who wait.
-    private func complete(_ place: Place, isDurable: Bool) throws(Errno) {
+    private func complete(_ place: RecordPlace, isDurable: Bool) throws(Errno) {
         let state = monitor.state
         state.pointee.open[place.slot].copying -= 1
         if state.pointee.open[place.slot].copying == 0 { monitor.wakeOne(Wait.copied) }

@@ -47,13 +47,13 @@ extension Journal {
             }
         } else {
             let length = frame.used.roundedUp(to: geometry.unit)
-            state.pointee.open[1 - slot] = OpenFrame(base: frame.base + UInt64(length))
+            state.pointee.open[1 - slot] = FillingFrame(base: frame.base + UInt64(length))
             state.pointee.filling = 1 - slot
         }
         monitor.wakeAll(Wait.space)
     }
 
-    private func writeFrame(_ frame: OpenFrame, _ slot: Int) {
+    private func writeFrame(_ frame: FillingFrame, _ slot: Int) {
         let state = monitor.state
         let end = frame.base + UInt64(frame.used.roundedUp(to: geometry.unit))
         let header = FrameHeader(
@@ -81,7 +81,7 @@ extension Journal {
     }
 
     /// Writes summary and footer of a segment whose last frame this was.
-    private func endSegment(of frame: OpenFrame, _ summary: Int) {
+    private func endSegment(of frame: FillingFrame, _ summary: Int) {
         let state = monitor.state
         let start = geometry.start(of: geometry.segment(of: frame.base))
         let next = start + geometry.segmentSize

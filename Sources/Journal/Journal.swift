@@ -11,51 +11,8 @@ package final class Journal<Device: BlockDevice>: Sendable {
     let seal: LogSeal
     /// Two frames in turn: one is filled while the other is written.
     let frames: [BlockBuffer]
-    let monitor: Monitor<State>
+    let monitor: Monitor<JournalState>
     let readBuffers: LogReadBuffers
-
-    /// What is under the lock.
-    struct State {
-        var header: LogHeader
-        var checkpoint: LogCheckpoint
-        var isCheckpointSure: Bool
-        var phase = Phase.closed
-        var isPoisoned = false
-        /// The frame that is filled, by the number of its memory; nil when the log is full.
-        var filling: Int?
-        var open = [OpenFrame(), OpenFrame()]
-        /// The summary of the segment that is filled, and the one of the segment before.
-        var summaries: [SummaryBuilder] = []
-        var summary = 0
-        /// Where the segment after the last one begins, when there is no room to begin it.
-        var next: LogPosition = 0
-        var isCommitting = false
-        var isFlushing = false
-        var isCheckpointing = false
-        /// Everything before it is on the device.
-        var completed: LogPosition = 0
-        /// Everything before it is durable.
-        var durable: LogPosition = 0
-        /// Where the last frame that is on the device ends.
-        var previous: LogPosition = 0
-        /// Where the last frame before the segment ends that is written.
-        var beforeSegment: LogPosition = 0
-    }
-
-    enum Phase { case closed, recovering, open }
-
-    /// A frame that is filled or written.
-    struct OpenFrame {
-        var base: LogPosition = 0
-        /// Bytes, with the header.
-        var used = FrameHeader.size
-        var records: UInt32 = 0
-        /// Writers that copy into it.
-        var copying = 0
-        var isDurable = false
-        /// Nothing is added any more, and the segment ends behind it.
-        var endsSegment = false
-    }
 
     /// Reads header and checkpoint; nothing else before `recover`. Throws what is wrong.
     package init(_ device: Device) throws(JournalProblem) {
@@ -73,7 +30,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
         frames = (0..<2).map { _ in BlockBuffer(blocks: geometry.frameSize / 4096) }
         readBuffers = LogReadBuffers(blocks: geometry.frameSize / 4096 + 2)
         monitor = Monitor(
-            State(header: header, checkpoint: checkpoint, isCheckpointSure: isSure),
+            JournalState(header: header, checkpoint: checkpoint, isCheckpointSure: isSure),
             conditions: Wait.count)
     }
 
@@ -139,13 +96,13 @@ package final class Journal<Device: BlockDevice>: Sendable {
     // MARK: - Room; the lock is held
 
     /// Whether a segment may be filled: the ring has come round, and what recoveries need is left.
-    func canOpen(_ start: LogPosition, _ state: State) -> Bool {
+    func canOpen(_ start: LogPosition, _ state: JournalState) -> Bool {
         let count = geometry.segmentCount - Limits.spareLogSegments
         return geometry.segment(of: start) < geometry.segment(of: state.checkpoint.tail) + count
     }
 
     /// Whether a frame of so many bytes fits in its segment, with the summary behind it.
-    func fitsSegment(_ frame: OpenFrame, _ bytes: Int, _ state: State) -> Bool {
+    func fitsSegment(_ frame: FillingFrame, _ bytes: Int, _ state: JournalState) -> Bool {
         let summary = state.summaries[state.summary]
         let place = Int(frame.base % geometry.segmentSize)
         return summary.hasRoom
@@ -154,29 +111,10 @@ package final class Journal<Device: BlockDevice>: Sendable {
     }
 
     /// Begins the segment at `start`.
-    func openSegment(_ start: LogPosition, slot: Int, _ state: inout State) {
+    func openSegment(_ start: LogPosition, slot: Int, _ state: inout JournalState) {
         state.summary = 1 - state.summary
         state.summaries[state.summary].begin(at: start)
-        state.open[slot] = OpenFrame(base: start)
+        state.open[slot] = FillingFrame(base: start)
         state.filling = slot
     }
-}
-
-extension Journal.State {
-    /// Where the next record would be; the start of a frame while it is empty.
-    var head: LogPosition {
-        guard let slot = filling else { return max(next, completed) }
-        let frame = open[slot]
-        return frame.records == 0 ? frame.base : frame.base + UInt64(frame.used)
-    }
-}
-
-/// What threads wait for.
-enum Wait {
-    // 0 and 1: the frame in this memory is written, or needs somebody who writes it.
-    static let copied = 2
-    static let space = 3
-    static let flush = 4
-    static let checkpoint = 5
-    static let count = 6
 }
