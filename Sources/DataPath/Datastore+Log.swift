@@ -51,7 +51,13 @@ extension Datastore {
         settings.delay = UInt64(options.destageDelay * 1e9)
         settings.dirtyMax = options.dirtyMax
         let writeBack = DatastoreWriteBack(journal, target, settings)
-        let files = try writeBack.recover()
+        let (files, damage) = try writeBack.recover()
+        for spot in damage {
+            Events.raise(
+                .log, .problem,
+                "\(option.path) is damaged (\(spot.what)): writes that it had acknowledged may be "
+                    + "lost; 'forebay check --log' tells more")
+        }
         for file in files { meet(file, target, identity) }
         try RememberedLog(folder: options.state).set(
             uuid: journal.header.uuid, path: option.path, mayBeDirty: true)

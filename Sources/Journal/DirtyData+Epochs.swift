@@ -118,6 +118,9 @@ extension DirtyData {
         }
     }
 
+    /// Extents in memory, some 40 bytes each.
+    package var extentCount: Int { state.withLock { $0.extents } }
+
     /// Bytes of data that are only in the journal.
     package var bytes: UInt64 { state.withLock { $0.bytes } }
 

@@ -111,7 +111,7 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
 
     /// Writers need not be slowed, and a record of so many bytes has room.
     package func isRoomy(_ bytes: Int) -> Bool {
-        journal.hasRoom(bytes: bytes) && !destager.throttle.isSlowing(used: journal.used)
+        hasRoom(bytes) && !destager.throttle.isSlowing(used: journal.used)
     }
 
     /// Slows a writer down as much as the log is filled, and waits until a record of so many bytes
@@ -120,10 +120,16 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
         let now = monotonicNanoseconds()
         let delay = destager.throttle.delay(bytes: UInt64(bytes), used: journal.used, now: now)
         if delay > 0 { sleep(nanoseconds: delay) }
-        while !journal.hasRoom(bytes: bytes) {
+        while !hasRoom(bytes) {
             if journal.isPoisoned { throw .io }
             sleep(milliseconds: Limits.roomInterval)
         }
+    }
+
+    /// Room in the log, beside what the destager keeps for its own records, and in memory.
+    private func hasRoom(_ bytes: Int) -> Bool {
+        journal.hasRoom(bytes: bytes + Limits.destagerReserve)
+            && dirty.extentCount < Limits.dirtyExtents
     }
 
     /// Waits until what is dirty now of a file, or of all of them, is at the datastore and durable
@@ -145,10 +151,11 @@ package struct RecoveredFile: Sendable {
 }
 
 extension WriteBack {
-    /// Takes up what the log has, before anything else is done: it is dirty again.
-    package func recover() throws(Errno) -> [RecoveredFile] {
+    /// Takes up what the log has, before anything else is done: it is dirty again. Answers the files
+    /// and what of the log is damaged.
+    package func recover() throws(Errno) -> (files: [RecoveredFile], damage: [LogDamage]) {
         var files: [UInt64: RecoveredFile] = [:]
-        _ = try journal.recover { record, position, handle in
+        let report = try journal.recover { record, position, handle in
             var file =
                 files[record.file] ?? RecoveredFile(node: record.file, handle: handle, state: nil)
             switch record.kind {
@@ -164,7 +171,7 @@ extension WriteBack {
             files[record.file] = file
         }
         dirty.endRecovery()
-        return files.values.filter { dirty.isDirty($0.node) }
+        return (files.values.filter { dirty.isDirty($0.node) }, report.damage)
     }
 }
 

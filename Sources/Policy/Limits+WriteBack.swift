@@ -12,6 +12,14 @@ extension Limits {
     /// What makes a file larger is asked of the datastore, which may refuse it.
     package static let certainFileSize: UInt64 = 2 << 40
 
+    /// Bytes of the log that writers leave to the destager, whose own records say how far it got:
+    /// two of 200 bytes for each of a thousand files.
+    package static let destagerReserve = 512 << 10
+
+    /// Extents of dirty data in memory, from which on writers wait: 160 MiB at some 40 bytes each,
+    /// enough for 16 GiB in writes of 4 KiB.
+    package static let dirtyExtents = 4 << 20
+
     /// Milliseconds between two looks whether a full log has room again: shorter than any write of
     /// the destager that makes some.
     package static let roomInterval: UInt64 = 2
