@@ -158,7 +158,8 @@ extension Datastore {
     ) throws(Errno) -> Bool {
         inode.ranges.lock(offset, offset + length)
         defer { inode.ranges.unlock(offset, offset + length) }
-        guard let log = logIfDirty(inode) else { return false }
+        let isCertain = !extends || offset + length <= Limits.certainFileSize
+        guard isCertain, let log = logIfDirty(inode) else { return false }
         try zero(inode, from: offset, length: length, in: log, extends: extends)
         return true
     }

@@ -2,9 +2,9 @@ import Policy
 
 /// How many writes the destager has under way at the datastore: more while they take about as long
 /// as the best of their size did, fewer when they take longer, as TCP Vegas does it (Brakmo and
-/// Peterson, 1995): additive increase, multiplicative decrease. So the datastore's queues stay short
-/// for the guests' reads, and what a burst left behind goes out at an even rate. When the log runs
-/// full, room is worth more than that: the window opens.
+/// Peterson, 1995): additive increase, multiplicative decrease. So the datastore's queues stay
+/// short for the guests' reads, and what a burst left behind goes out at an even rate. When the log
+/// runs full, room is worth more than that: the window opens.
 package struct DestagePace: Sendable {
     /// The window, as a fraction.
     package private(set) var width = 1.0
@@ -32,9 +32,9 @@ package struct DestagePace: Sendable {
         let taken = max(1, nanoseconds)
         if best[kind] == 0 || taken < best[kind] {
             best[kind] = taken
-        } else {
-            // What was possible once may not be possible any more: the best is forgotten slowly.
-            best[kind] += min(best[kind], taken - best[kind]) / Limits.bestMemory + 1
+        } else if width < 2 {
+            // Alone, and slow nevertheless: the best may not be possible any more.
+            best[kind] += (taken - best[kind]) / Limits.bestMemory
         }
         patience = max(0, patience - 1)
         if taken < best[kind] * 2 {
@@ -50,7 +50,7 @@ package struct DestagePace: Sendable {
 
     /// Up to 64 KiB, 128 KiB and so on to 4 MiB, and more.
     private static func kind(of bytes: UInt64) -> Int {
-        let units = max(1, bytes) - 1 >> 16
+        let units = (max(1, bytes) - 1) >> 16
         return min(classes - 1, 64 - units.leadingZeroBitCount)
     }
 }

@@ -2,8 +2,8 @@ import Glibc
 import Syscalls
 
 /// Where dirty data goes. Files are named by their node number. ESTALE and ENOENT say that the file
-/// is gone, ETIMEDOUT that the datastore cannot be asked now, other errors that it does not take the
-/// change. Several threads call it, for one file too, but not for the same bytes.
+/// is gone, ETIMEDOUT that the datastore cannot be asked now, other errors that it does not take
+/// the change. Several threads call it, for one file too, but not for the same bytes.
 package protocol DestageTarget: Sendable {
     /// Writes all of the bytes, durably if that is asked for.
     func write(
@@ -32,8 +32,8 @@ package protocol DestageTarget: Sendable {
     func setAsideZeros(_ file: UInt64, at offset: UInt64, length: UInt64) throws(Errno)
     /// A piece that was written, and that the log device does not give back.
     func reportUnreadable(_ file: UInt64, at offset: UInt64, length: UInt64) throws(Errno)
-    /// There are no more pieces; they are durable when this returns. `size`: what clients saw as the
-    /// file's size; nil when it is the datastore's or the end of the last piece.
+    /// There are no more pieces; they are durable when this returns. `size`: what clients saw as
+    /// the file's size; nil when it is the datastore's or the end of the last piece.
     func endSettingAside(
         _ file: UInt64, size: UInt64?, modified: Timestamp
     ) throws(Errno)

@@ -32,8 +32,8 @@ extension Destager {
         finish(epoch)
     }
 
-    /// Says in the log, durably, that the files are about to be changed at the datastore. A log that
-    /// takes nothing any more cannot say so; what is in it goes home nevertheless.
+    /// Says in the log, durably, that the files are about to be changed at the datastore. A log
+    /// that takes nothing any more cannot say so; what is in it goes home nevertheless.
     func announce(_ files: [FileChanges], of epoch: Epoch?) {
         guard !files.isEmpty else { return }
         do throws(Errno) {
@@ -66,7 +66,6 @@ extension Destager {
     /// Works on the round until it is over.
     private func lead() throws(Errno) {
         round.resume()
-        let memory = DestageMemory()
         while true {
             round.setPressure(pressure)
             switch round.lead() {
@@ -139,8 +138,8 @@ extension Destager {
         }
     }
 
-    /// Writes a batch durably: neighbours in one write of at most a megabyte. Answers how many bytes
-    /// those were.
+    /// Writes a batch durably: neighbours in one write of at most a megabyte. Answers how many
+    /// bytes those were.
     private func write(
         _ file: UInt64, _ extents: [Extent], _ memory: DestageMemory
     ) throws(Errno) -> UInt64 {

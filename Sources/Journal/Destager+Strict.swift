@@ -20,7 +20,6 @@ extension Destager {
         if course.withLock({ $0.strictlyDone }) == 0 {
             course.withLock { $0.began = now }
         }
-        let memory = DestageMemory()
         for (file, record) in inOrder(files) {
             if record.position < course.withLock({ $0.strictlyDone }) { continue }
             if dirty.isDone(record, of: file) { continue }

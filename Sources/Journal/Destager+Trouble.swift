@@ -4,8 +4,8 @@ import Syscalls
 
 // Files that the datastore does not take.
 extension Destager {
-    /// Tries again what is parked and due, or all of it when somebody waits for that. Throws when the
-    /// datastore cannot be asked.
+    /// Tries again what is parked and due, or all of it when somebody waits for that. Throws when
+    /// the datastore cannot be asked.
     func retryParked(_ now: UInt64) throws(Errno) {
         // An epoch that is under way goes on first.
         guard !round.isLoaded else { return }
@@ -16,7 +16,6 @@ extension Destager {
 
     private func retry(_ changes: FileChanges) throws(Errno) {
         announce([changes], of: nil)
-        let memory = DestageMemory()
         round.load([changes])
         round.resume()
         var isAway = false
@@ -67,6 +66,7 @@ extension Destager {
         for (changes, _) in sizes where dirty.holdsLog(changes) {
             do throws(Errno) {
                 try carry(changes.file)
+                control.withLock { $0.carried += 1 }
             } catch {
                 // There is no room to carry it, or the log has failed.
                 let reason = self.error(of: changes.file, troubles)
@@ -83,10 +83,9 @@ extension Destager {
     }
 
     /// Appends what is visible of a parked file to the log again, so that the log behind can be
-    /// freed. No step changes what a reader sees, nor what a recovery finds: changes wait meanwhile,
-    /// a few pieces at a time.
+    /// freed. No step changes what a reader sees, nor what a recovery finds: changes wait
+    /// meanwhile, a few pieces at a time.
     private func carry(_ file: UInt64) throws(Errno) {
-        let memory = DestageMemory()
         var next: UInt64? = 0
         while let offset = next {
             next = try dirty.exclusively { () throws(Errno) -> UInt64? in
@@ -148,8 +147,8 @@ extension Destager {
 
     // MARK: - Giving up
 
-    /// Keeps what is closed of a file for the administrator and drops it. A file whose last name was
-    /// to go, and that is gone, goes without a word.
+    /// Keeps what is closed of a file for the administrator and drops it. A file whose last name
+    /// was to go, and that is gone, goes without a word.
     func giveUp(_ file: UInt64, _ error: Errno) {
         if error.saysGone, error != .changedByOthers, dirty.isRemovalExpected(of: file) {
             dirty.forget(file: file)
@@ -160,7 +159,6 @@ extension Destager {
         else { return }
         do throws(Errno) {
             try target.beginSettingAside(file, handle: handle, because: error)
-            let memory = DestageMemory()
             for piece in pieces { try setAside(piece, of: file, memory) }
             try target.endSettingAside(file, size: size, modified: modified)
             dirty.dropClosed(file)

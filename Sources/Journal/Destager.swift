@@ -34,6 +34,8 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         /// All that is parked is to be tried again; how often that was wanted, and done.
         var retriesWanted = 0
         var retriesDone = 0
+        /// How often a file was carried forward in the log.
+        var carried = 0
         var threads: [Thread] = []
     }
 
@@ -43,7 +45,8 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         var released: LogPosition = 0
         /// When the epoch that is under way began.
         var began: UInt64 = 0
-        /// The records of the epoch that is under way are at the datastore up to here; strict order.
+        /// The records of the epoch that is under way are at the datastore up to here; strict
+        /// order.
         var strictlyDone: LogPosition = 0
         /// When the datastore, which could not be asked, is tried again.
         var awayUntil: UInt64 = 0
@@ -57,6 +60,15 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     let round = DestageRound()
     let control = Condition(Control())
     let course = Mutex(Course())
+    private let kept = Mutex<DestageMemory?>(nil)
+    /// For the thread that leads.
+    var memory: DestageMemory {
+        kept.withLock { kept in
+            let memory = kept ?? DestageMemory()
+            kept = memory
+            return memory
+        }
+    }
     private let delay: Atomic<UInt64>
     /// Slows writers down while the log fills.
     package let throttle: Throttle
@@ -196,8 +208,9 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     // MARK: - Orders
 
     /// Waits until everything that is dirty now, of one file or of all, is at the datastore and
-    /// durable. Throws ETIMEDOUT when the monotonic time `until` passes first, and what the datastore
-    /// said of the first file that it does not take; `troubles` of the dirty data has them all.
+    /// durable. Throws ETIMEDOUT when the monotonic time `until` passes first, and what the
+    /// datastore said of the first file that it does not take; `troubles` of the dirty data has
+    /// them all.
     package func flush(_ file: UInt64?, until: UInt64) throws(Errno) {
         if let file, !dirty.isDirty(file) { return }
         let last = dirty.closeEpoch()

@@ -75,8 +75,8 @@ extension DirtyData {
         noteFileRemoved()
     }
 
-    /// The log may be used again up to here: older records are needed by nobody. `head` is where the
-    /// log ends now: all of it is free when nothing is dirty.
+    /// The log may be used again up to here: older records are needed by nobody. `head` is where
+    /// the log ends now: all of it is free when nothing is dirty.
     package func releasable(head: () -> LogPosition) -> LogPosition {
         state.withLock { state in
             var position = state.finishedTo

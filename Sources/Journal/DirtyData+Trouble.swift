@@ -4,8 +4,8 @@ import Syscalls
 // Files that the datastore does not take: parked below all that is newer, tried again, carried
 // forward in the log, given up.
 extension DirtyData {
-    /// The datastore did not take what an epoch has of a file: it leaves the order of epochs. `error`
-    /// is nil when it was not even tried.
+    /// The datastore did not take what an epoch has of a file: it leaves the order of epochs.
+    /// `error` is nil when it was not even tried.
     func park(_ changes: FileChanges, of epoch: Epoch, _ error: Errno?, now: UInt64) {
         state.update { state in
             let file = changes.file
@@ -102,8 +102,9 @@ extension DirtyData {
         let piece: DirtyPiece
     }
 
-    /// The next pieces from `offset` on that a reader would get from what is parked, each of at most
-    /// a record's length; with where to go on, nil at the end. To be called with changes excluded.
+    /// The next pieces from `offset` on that a reader would get from what is parked, each of at
+    /// most a record's length; with where to go on, nil at the end. To be called with changes
+    /// excluded.
     func visibleParked(
         _ file: UInt64, from offset: UInt64, most: Int
     ) -> (pieces: [CarriedPiece], next: UInt64?) {

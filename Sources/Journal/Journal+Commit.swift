@@ -60,6 +60,9 @@ extension Journal {
             position: frame.base, life: state.pointee.checkpoint.life,
             durable: state.pointee.durable, tail: state.pointee.checkpoint.tail,
             previous: state.pointee.previous, length: frame.used, records: frame.records)
+        if frame.base % geometry.segmentSize == 0 {
+            state.pointee.beforeSegment = state.pointee.previous
+        }
         let isDurable = frame.isDurable && state.pointee.durable >= frame.base
         monitor.unlock()
         let length = frame.used.roundedUp(to: geometry.unit)
@@ -85,6 +88,7 @@ extension Journal {
         let builder = state.pointee.summaries[summary]
         let footer = SegmentFooter(
             start: start, end: max(state.pointee.previous, start),
+            previous: state.pointee.beforeSegment,
             life: state.pointee.checkpoint.life, frameLife: state.pointee.checkpoint.life,
             durable: state.pointee.durable, tail: state.pointee.checkpoint.tail,
             length: builder.used, records: builder.records)

@@ -24,8 +24,8 @@ extension Journal {
     /// To be called once, before anything is appended: tells every record that is not released, in
     /// order of position, with the handle of its file (empty when damage has taken it). Then it
     /// ends the last segment durably, so that nothing that a dead process may still write there
-    /// counts, and begins a life behind it. Throws EINVAL the second time, and what the device
-    /// says.
+    /// counts, and begins a life behind it. Throws EINVAL the second time, what the device says,
+    /// and EIO when it does not read where the log may go on: nothing has been written then.
     package func recover(
         _ visit: (JournalRecord, LogPosition, _ handle: [UInt8]) -> Void
     ) throws(Errno) -> RecoveryReport {
@@ -38,6 +38,7 @@ extension Journal {
         var scan = LogScan(
             LogReader(device, geometry, seal), checkpoint, isSure: isSure)
         scan.run { entry, handle in visit(entry.record, entry.position, handle) }
+        if let place = scan.reader.unreadable, place >= scan.end { throw .io }
         var report = RecoveryReport()
         report.records = scan.records
         report.bytesRead = scan.reader.bytesRead
@@ -69,7 +70,7 @@ extension Journal {
         }
         let next = start + geometry.segmentSize
         let footer = SegmentFooter(
-            start: start, end: max(scan.end, start), life: scan.life + 1,
+            start: start, end: max(scan.end, start), previous: scan.before, life: scan.life + 1,
             frameLife: scan.lastLife, durable: scan.durable, tail: scan.tail,
             length: builder.used, records: builder.records)
         guard write(footer, builder, isDurable: false) else { throw .io }

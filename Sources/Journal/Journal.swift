@@ -38,6 +38,8 @@ package final class Journal<Device: BlockDevice>: Sendable {
         var durable: LogPosition = 0
         /// Where the last frame that is on the device ends.
         var previous: LogPosition = 0
+        /// Where the last frame before the segment ends that is written.
+        var beforeSegment: LogPosition = 0
     }
 
     enum Phase { case closed, recovering, open }
@@ -80,7 +82,7 @@ package final class Journal<Device: BlockDevice>: Sendable {
     /// What the device says of itself.
     package var header: LogHeader { monitor.withLock { $0.header } }
 
-    /// Where the next record will be, about.
+    /// Where the next record will be, about: behind records that are still being written.
     package var head: LogPosition { monitor.withLock { $0.head } }
 
     /// Everything before it has been released.

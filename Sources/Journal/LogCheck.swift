@@ -78,7 +78,12 @@ package struct LogCheck: Sendable {
         records = scan.records
         capacity = geometry.capacity
         range = scan.tail..<max(scan.tail, scan.end)
-        damage = scan.damage
+        var damage = scan.damage
+        if let place = scan.reader.unreadable {
+            let end = place + UInt64(geometry.unit)
+            damage.append(LogDamage(range: place..<end, what: "the device does not read this"))
+        }
+        self.damage = damage
         bytesRead = scan.reader.bytesRead
     }
 

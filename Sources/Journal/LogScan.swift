@@ -36,6 +36,8 @@ struct LogScan<Device: BlockDevice> {
     private(set) var durable: LogPosition
     /// Where the last frame that counts ends.
     private(set) var end: LogPosition
+    /// Where the last frame before segment `last` ends.
+    private(set) var before: LogPosition
     /// The segment that must be ended before the log can go on behind it, and what counts in it.
     private(set) var last: UInt64
     private(set) var lastContents = SegmentContents()
@@ -56,6 +58,7 @@ struct LogScan<Device: BlockDevice> {
         life = checkpoint.life
         durable = checkpoint.durable
         end = geometry.start(of: first)
+        before = end
         survey()
     }
 
@@ -108,7 +111,7 @@ struct LogScan<Device: BlockDevice> {
             let segment = first + UInt64(index)
             let size = geometry.segmentSize
             progress(UInt64(index) * size, UInt64(found.count) * size)
-            (last, lastContents, lastLife) = (segment, SegmentContents(), 0)
+            (last, lastContents, lastLife, before) = (segment, SegmentContents(), 0, end)
             let isLastOne: Bool
             switch found[index] {
             case .missing: isLastOne = skip(segment)
@@ -122,7 +125,7 @@ struct LogScan<Device: BlockDevice> {
         }
         guard case .closed? = found.last else { return }
         last += 1
-        (lastContents, lastLife) = (SegmentContents(), 0)
+        (lastContents, lastLife, before) = (SegmentContents(), 0, end)
     }
 
     private mutating func tell(_ visit: (LogEntry, [UInt8]) -> Void) {
@@ -159,17 +162,24 @@ struct LogScan<Device: BlockDevice> {
     }
 
     /// Where the frames of a segment without a footer end, as the next segment tells.
-    private mutating func knownEnd(of index: Int) -> LogPosition? {
+    private func knownEnd(of index: Int) -> LogPosition? {
         let start = geometry.start(of: first + UInt64(index))
         let next = start + geometry.segmentSize
         guard index + 1 < found.count else {
             return durable > start && durable < next ? durable : nil
         }
-        guard let frame = reader.frame(at: next, ahead: false), frame.previous <= next else {
-            // The footer was durable once, and is gone: who knows what else is.
-            return durable >= next ? next : nil
+        var previous: LogPosition?
+        switch found[index + 1] {
+        case .closed(let footer): previous = footer.previous
+        case .open(let frames):
+            if let header = frames.first?.header, header.position == next {
+                previous = header.previous
+            }
+        case .missing: break
         }
-        return max(frame.previous, start)
+        // Something behind the segment is durable and nothing tells where this one ends.
+        guard let previous, previous <= next else { return durable >= next ? next : nil }
+        return max(previous, start)
     }
 
     /// Takes the frames of a segment in order; true when the log ends at a hole among them.

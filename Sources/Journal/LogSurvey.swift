@@ -7,6 +7,8 @@ struct LogReader<Device: BlockDevice> {
     let geometry: LogGeometry
     let seal: LogSeal
     private(set) var bytesRead: UInt64 = 0
+    /// The last place that the device did not read.
+    private(set) var unreadable: LogPosition?
     /// Memory for a summary, or for a frame and what follows it.
     private let window: BlockBuffer
     private var windowStart: LogPosition = 0
@@ -44,6 +46,7 @@ struct LogReader<Device: BlockDevice> {
             (windowStart, windowCount) = (start, length)
             return windowBytes(position, count)
         }
+        unreadable = max(unreadable ?? 0, position)
         return nil
     }
 

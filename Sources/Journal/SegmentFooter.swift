@@ -7,6 +7,8 @@ struct SegmentFooter: Equatable {
     var start: LogPosition
     /// Where its last frame ends.
     var end: LogPosition
+    /// Where the last frame before the segment ends.
+    var previous: LogPosition
     /// The life of the server that wrote this …
     var life: UInt64
     /// … and of the one that wrote the frames.
@@ -25,9 +27,11 @@ struct SegmentFooter: Equatable {
     private static let magic: UInt32 = 0x534a_4246  // FBJS
 
     init(
-        start: LogPosition, end: LogPosition, life: UInt64, frameLife: UInt64,
-        durable: LogPosition, tail: LogPosition, length: Int, records: UInt32
+        start: LogPosition, end: LogPosition, previous: LogPosition, life: UInt64,
+        frameLife: UInt64, durable: LogPosition, tail: LogPosition, length: Int,
+        records: UInt32
     ) {
+        self.previous = previous
         self.start = start
         self.end = end
         self.life = life
@@ -50,6 +54,7 @@ struct SegmentFooter: Equatable {
         records = try reader.take(UInt32.self)
         self.start = try reader.take(UInt64.self)
         end = try reader.take(UInt64.self)
+        previous = try reader.take(UInt64.self)
         life = try reader.take(UInt64.self)
         frameLife = try reader.take(UInt64.self)
         durable = try reader.take(UInt64.self)
@@ -75,6 +80,7 @@ struct SegmentFooter: Equatable {
         writer.put(records)
         writer.put(start)
         writer.put(end)
+        writer.put(previous)
         writer.put(life)
         writer.put(frameLife)
         writer.put(durable)

@@ -200,4 +200,3 @@ extension Timestamp {
         return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
     }
 }
-

@@ -5,8 +5,8 @@ extension Limits {
     /// one is inserted.
     package static let extentsPerLeaf = 128
 
-    /// An epoch is closed when its records span this fraction of the log: what it took is free again
-    /// only when all of it is at the datastore, so that seven eighths are left to write into.
+    /// An epoch is closed when its records span this fraction of the log: what it took is free
+    /// again only when all of it is at the datastore, so that seven eighths are left to write into.
     package static let epochShare: UInt64 = 8
 
     // MARK: - Destaging
@@ -28,8 +28,8 @@ extension Limits {
     package static let urgentShare = 0.5
 
     /// The weight of a slow answer in what counts as the best time, as a divisor: a datastore that
-    /// has become slower for good is known as such after some hundred writes.
-    package static let bestMemory: UInt64 = 128
+    /// has become slower for good is known as such after some dozen writes, one at a time.
+    package static let bestMemory: UInt64 = 16
 
     /// Until the destager's speed is known, bytes per second: an old NAS on a network of 1 Gbit/s.
     package static let assumedDestageRate: UInt64 = 64 << 20

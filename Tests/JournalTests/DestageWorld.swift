@@ -36,6 +36,9 @@ final class DestageWorld {
     private var generator: SplitMix64
     private var nextFile: UInt64 = 10
     private(set) var counts: [String: Int] = [:]
+    private var carriedBefore = 0
+    /// The moment that the datastore was last found at: it is looked for from there on.
+    private var lastPast = 0
 
     final class Clock: Sendable {
         let time = Atomic<UInt64>(1_000_000_000)
@@ -268,9 +271,11 @@ final class DestageWorld {
         _ = destager.turn()
         noteEnd()
         for entry in dirty.troubles() { troubled.insert(entry.file) }
-        for file in datastore.withState({ $0.asideIsComplete }) {
-            report("file \(file) was set aside")
-        }
+        if dirty.figures.parkedFiles > 0 { count("parked") }
+        let carried = destager.control.withLock { $0.carried }
+        counts["carried", default: 0] += carried - carriedBefore
+        carriedBefore = carried
+        for file in datastore.withState({ $0.asideIsComplete }) { giveUp(file) }
         guard let epoch, destager.control.withLock({ $0.finished }) == epoch.id, !isCrashed else {
             return
         }
@@ -284,6 +289,20 @@ final class DestageWorld {
         }
     }
 
+    /// The datastore does not take the file, and the log is full of it: it is kept elsewhere, as
+    /// clients saw it; what they see now has the datastore's bytes in some places.
+    private func giveUp(_ file: UInt64) {
+        count("set aside")
+        datastore.withState { state in
+            state.aside[file] = nil
+            state.asideIsComplete.remove(file)
+            state.sick[file] = nil
+        }
+        dirty.forget(file: file)
+        datastore.remove(file)
+        for index in history.indices { history[index][file] = nil }
+    }
+
     private func agree(
         _ files: [UInt64: SimulatedDatastore.File], _ contents: Contents
     ) -> Bool {
@@ -294,7 +313,14 @@ final class DestageWorld {
 
     /// True when the files are as they were at some time.
     func isPast(_ files: [UInt64: SimulatedDatastore.File]) -> Bool {
-        history.contains { agree(files, $0) } || attempt.map { agree(files, $0) } ?? false
+        let guess = min(lastPast, history.count - 1)
+        if let index = history[guess...].firstIndex(where: { agree(files, $0) })
+            ?? history[..<guess].lastIndex(where: { agree(files, $0) })
+        {
+            lastPast = index
+            return true
+        }
+        return attempt.map { agree(files, $0) } ?? false
     }
 
     /// With the strict order the datastore is as it was at some time, at any moment.
@@ -339,11 +365,11 @@ final class DestageWorld {
         var bytes: [UInt8] = []
         for piece in pieces {
             switch piece {
-            case .zeros(let length): bytes += repeatElement(0, count: Int(length))
+            case .zeros(let length): bytes += [UInt8](repeating: 0, count: Int(length))
             case .gap(let length):
                 let end = bytes.count + Int(length)
                 bytes += below[min(bytes.count, below.count)..<min(end, below.count)]
-                bytes += repeatElement(0, count: end - bytes.count)
+                bytes += [UInt8](repeating: 0, count: end - bytes.count)
             case .data(let position, let skip, let length):
                 var part = [UInt8](repeating: 0, count: length)
                 do {
@@ -383,6 +409,7 @@ final class DestageWorld {
         dirty = DirtyData(isStrict: isStrict)
         destager = Self.destager(journal, dirty, datastore, now)
         ends = [:]
+        carriedBefore = 0
         _ = try journal.recover { record, position, handle in
             if record.kind != .destaging { _ = dirty.begin() }
             insert(record, position, handle)
@@ -447,7 +474,8 @@ final class DestageWorld {
             state.sick = [:]
             state.silenceOdds = 0
         }
-        for _ in 0..<300 where !dirty.isEmpty {
+        // An epoch whose files are all forgotten is not dirty, and keeps its part of the log.
+        for _ in 0..<300 where !dirty.isEmpty || dirty.figures.epochs > 0 {
             dirty.closeEpoch()
             noteEnd()
             now.time.add(.seconds(40), ordering: .relaxed)

@@ -130,4 +130,21 @@ import Testing
         device.withState { $0.failsReads = true }
         #expect(throws: JournalProblem.device(.io)) { _ = try Journal(device) }
     }
+
+    /// Where the log may go on it must be read; what had been durable is known to be missing.
+    @Test func aPlaceThatCannotBeReadDoesNotEndTheLog() throws {
+        let (device, count) = try filled(7)
+        let end = Int(try LogCheck(device).range.upperBound)
+        let second = 128 << 10 + 2 * 32 << 10
+        device.withState { $0.bad = second + 32 << 10 - 512..<second + 32 << 10 }
+        let check = try LogCheck(device)
+        #expect(check.isDamaged && check.records == UInt64(count))
+        let writes = device.withState { $0.writes }
+        device.withState { $0.bad = 128 << 10 + end..<128 << 10 + end + 512 }
+        #expect(throws: Errno.io) { _ = try LogContents(device).recovered() }
+        #expect(device.withState { $0.writes } == writes)
+        device.withState { $0.bad = second + 32 << 10 - 512..<second + 32 << 10 }
+        let found = try LogContents(device).recovered().1
+        #expect(found.wrong == [] && found.order.count == count)
+    }
 }

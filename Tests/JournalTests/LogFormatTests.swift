@@ -33,7 +33,7 @@ import Testing
         #expect(hex(image[32 << 10..<32 << 10 + 55]) == Self.checkpoint)
         #expect(hex(image[second..<second + 240]) == Self.frame)
         #expect(hex(image[second + 32 << 10 - 96..<second + 32 << 10]) == Self.footer)
-        #expect(digest(image) == 2_175_806_573_218_280_506)
+        #expect(digest(image) == 17_319_010_599_287_718_399)
     }
 
     private static let header =
@@ -52,9 +52,10 @@ import Testing
         + "0300000000000000" + "0010000000000000" + "1400000000000000" + "0010000000000000"
         + "14000000" + "01000000" + "9b19ead88c3de602e6be110c0172a065"
     private static let footer =
-        "fc4dd5fb1b25af37" + "46424a53" + "0d000000" + "0080000000000000" + "00fa000000000000"
+        "431975facb78b8fe" + "46424a53" + "0d000000" + "0080000000000000" + "00fa000000000000"
+        + "0080000000000000"
         + "0100000000000000" + "0100000000000000" + "00fa000000000000" + "0080000000000000"
-        + "926bf82df82a03b0" + "bf000000" + String(repeating: "0", count: 40)
+        + "926bf82df82a03b0" + "bf000000" + String(repeating: "0", count: 24)
 
     @Test func aDeviceIsToldByWhatIsOnIt() throws {
         let device = SimulatedLogDevice(size: 2 << 20, sector: 512, seed: 1)

@@ -27,11 +27,11 @@ final class SimulatedDatastore: DestageTarget {
                 if size < bytes.count {
                     bytes.removeLast(bytes.count - size)
                 } else {
-                    bytes += repeatElement(0, count: size - bytes.count)
+                    bytes += [UInt8](repeating: 0, count: size - bytes.count)
                 }
             case .zero(let range):
                 let range = range.clamped(to: 0..<bytes.count)
-                bytes.replaceSubrange(range, with: repeatElement(0, count: range.count))
+                bytes.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
             }
         }
     }

@@ -38,6 +38,8 @@ final class SimulatedLogDevice: BlockDevice {
         var failsWrites = false
         var failsFlushes = false
         var failsReads = false
+        /// Places that cannot be read.
+        var bad: Range<Int> = 0..<0
         var generator: SplitMix64
     }
 
@@ -68,6 +70,7 @@ final class SimulatedLogDevice: BlockDevice {
         try check(memory.count, offset)
         try state.withLock { state throws(Errno) in
             if state.isCrashed || state.failsReads { throw .io }
+            if state.bad.overlaps(Int(offset)..<Int(offset) + memory.count) { throw .io }
             state.reads += 1
             state.bytesRead += memory.count
             state.current.withUnsafeBytes { bytes in
