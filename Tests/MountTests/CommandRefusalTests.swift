@@ -62,7 +62,7 @@ extension OnMounts {
 
         @Test(arguments: [
             "bogus", "ram=junk", "ram=1K", "ram=99999T", "write=back", "flash=x", "flash=/x:1K",
-            "flash_dwpd=x", "log=/x:1G",
+            "flash_dwpd=x", "log=x", "log=/x:1K",
             "name=a/b", "state=relative", "attr_timeout=-1", "backend_timeout=0",
         ])
         func wrongOptions(option: String) throws {
