@@ -98,9 +98,8 @@ let package = Package(
         .executableTarget(
             name: "forebay",
             dependencies: [
-                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Passthrough",
-                "ControlPath",
-                "Alerts",
+                "CLinux", "Syscalls", "Policy", "Devices", "ReadCache", "FlashTier", "Journal",
+                "Passthrough", "ControlPath", "Alerts",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -146,7 +145,8 @@ let package = Package(
         .testTarget(
             name: "ControlPathTests",
             dependencies: [
-                "ControlPath", "DataPath", "Passthrough", "Policy", "Syscalls", "TestSupport",
+                "ControlPath", "CLinux", "DataPath", "Devices", "Journal", "Passthrough", "Policy",
+                "Syscalls", "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(

@@ -27,6 +27,8 @@ package struct AlertConfiguration: Sendable {
         var file = try ConfigurationSection(parsing: text, file: path)
         interval = UInt64(
             try file.number("interval", in: 1...86400, else: Int(Limits.alertInterval)))
+        // The server reads it by itself; here it is only looked at.
+        _ = try file.number("dirty_age", in: 1...86400, else: Int(Limits.dirtyAge))
         var channels: [any AlertChannel] = []
         if var section = try file.section("mail") {
             channels.append(try MailChannel(&section))

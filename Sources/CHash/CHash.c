@@ -3,6 +3,9 @@
 #include "CHash.h"
 #include <openssl/sha.h>
 #include <string.h>
+// Compiled in: a checksum takes less time than a call into a library.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 _Static_assert(sizeof(SHA256_CTX) <= sizeof(struct CHash_key), "the key state must fit");
 
@@ -24,4 +27,8 @@ void CHash_fingerprint(const struct CHash_key *key, const void *block, uint8_t *
 
 void CHash_sha1(const uint8_t *bytes, size_t count, uint8_t *digest) {
     SHA1(bytes, count, digest);
+}
+
+uint64_t CHash_checksum(const void *bytes, size_t count, uint64_t seed) {
+    return XXH3_64bits_withSeed(bytes, count, seed);
 }

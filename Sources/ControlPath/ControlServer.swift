@@ -4,9 +4,9 @@ import Glibc
 import Policy
 import Syscalls
 
-/// The control socket of a mount: one request line and one answer line a connection, each on a
-/// thread of its own, so that neither a slow client nor a request that waits for the datastore
-/// holds up the others. Only root is answered.
+/// The control socket of a mount: one request line and one answer line a connection (a hold has
+/// two of each), each on a thread of its own, so that neither a slow client nor a request that
+/// waits for the datastore holds up the others. Only root is answered.
 package final class ControlServer: Sendable {
     private let path: String
     private let identity: (device: UInt64, inode: UInt64)
@@ -124,5 +124,16 @@ package final class ControlServer: Sendable {
         let deadline = monotonicNanoseconds() + patience
         _ = UnixSocket.writeLine(answer.text, to: connection, deadline: deadline)
         answer.afterwards?()
+        if let hold = answer.hold { keep(hold, connection) }
+    }
+
+    /// Waits for the client's next word or its end, and ends what was held for it.
+    private func keep(_ hold: ControlHold, _ connection: Int32) {
+        let deadline = monotonicNanoseconds() + .seconds(hold.seconds)
+        _ = UnixSocket.readLine(from: connection, limit: Limits.controlLine, deadline: deadline)
+        let text = hold.end(monotonicNanoseconds() < deadline)
+        _ = UnixSocket.writeLine(
+            text, to: connection,
+            deadline: monotonicNanoseconds() + .milliseconds(Limits.controlPatience))
     }
 }

@@ -4,8 +4,9 @@ import Passthrough
 import Policy
 import Syscalls
 
-/// Answers the request lines of the control socket: `status`, `flush [PATH]`, `drop [PATH]`,
-/// `set KEY=VALUE…`, `bypass on|off`, `upgrade`.
+/// Answers the request lines of the control socket: `status`, `flush [PATH]`,
+/// `flush-within SECONDS [PATH]`, `drop [PATH]`, `quiesce SECONDS`, `set KEY=VALUE…`,
+/// `bypass on|off`, `upgrade`.
 /// A PATH is relative to the mount and begins with a slash or is left out for all of it. Answers
 /// are one JSON object; a failed request has the member `error`.
 package struct ControlService: Sendable {
@@ -28,6 +29,7 @@ package struct ControlService: Sendable {
     /// may wait for the datastore.
     package func answer(_ line: String) -> ControlAnswer {
         let words = line.split(separator: " ").map(String.init)
+        if words.first == "quiesce" { return quiesce(words.dropFirst()) }
         do throws(Refusal) {
             guard let server, let verb = words.first else { return ControlAnswer(text(line)) }
             let arguments = Array(words.dropFirst())
@@ -67,6 +69,7 @@ package struct ControlService: Sendable {
             case "status" where path.isEmpty: return try status()
             case "flush":
                 return try order { () throws(Errno) in try datastore.flushAll(try node(path)) }
+            case "flush-within": return try flush(within: path)
             case "drop":
                 return try order { () throws(Errno) in try datastore.drop(try node(path)) }
             default: return Self.failure("unknown request")
@@ -84,6 +87,50 @@ package struct ControlService: Sendable {
         return writer.finish()
     }
 
+    /// `SECONDS [PATH]`: a flush that gives up in time.
+    private func flush(within text: String) throws(Errno) -> String {
+        let parts = text.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let seconds = Self.seconds(parts.first ?? "") else { throw .invalid }
+        let deadline = monotonicNanoseconds() + .seconds(seconds)
+        return try order { () throws(Errno) in
+            let node = try node(parts.count == 2 ? String(parts[1]) : "")
+            try datastore.flushAll(node, deadline: deadline)
+        }
+    }
+
+    private static func seconds(_ text: some StringProtocol) -> UInt64? {
+        guard let seconds = UInt64(text), (1...86400).contains(seconds) else { return nil }
+        return seconds
+    }
+
+    /// Brings everything home, and holds changes back until the client says so or is gone.
+    private func quiesce(_ arguments: ArraySlice<String>) -> ControlAnswer {
+        do throws(Errno) {
+            guard arguments.count == 1, let seconds = Self.seconds(arguments.first ?? "") else {
+                throw .invalid
+            }
+            let deadline = monotonicNanoseconds() + .seconds(seconds)
+            let text = try order { () throws(Errno) in
+                try datastore.quiesce(deadline: deadline)
+            }
+            guard text == Self.isDone else { return ControlAnswer(text) }
+            let limit = seconds + Limits.quiesceMargin
+            return ControlAnswer(
+                text,
+                hold: ControlHold(seconds: limit) { [datastore] isByClient in
+                    datastore.release()
+                    if isByClient { return Self.isDone }
+                    let text = "the datastore was released after \(limit) s: its client took longer"
+                    Events.raise(.log, .notice, text)
+                    return Self.failure(text)
+                })
+        } catch {
+            return ControlAnswer(Self.failure(error.description, code: error.code))
+        }
+    }
+
+    private static let isDone = #"{"done":true}"#
+
     private func order(_ body: () throws(Errno) -> Void) throws(Errno) -> String {
         let hasRoom = orders.withLock { count in
             guard count < Limits.controlOrders else { return false }
@@ -93,7 +140,7 @@ package struct ControlService: Sendable {
         guard hasRoom else { return Self.failure("too many orders wait for the datastore") }
         defer { orders.withLock { $0 -= 1 } }
         try body()
-        return #"{"done":true}"#
+        return Self.isDone
     }
 
     private func node(_ path: String) throws(Errno) -> NodeID {
@@ -118,7 +165,6 @@ package struct ControlService: Sendable {
         let snapshot = Snapshot(
             statistics: try datastore.statistics(of: .root), datastore: report, facts: facts)
         writer.add(snapshot, isRoot: true)
-        writer.add("all_data_home", snapshot.dirtyBytes == 0)
         writer.add("keeper_pid", UInt64(clamping: facts.keeper))
         writer.add("server_pid", UInt64(clamping: getpid()))
         writer.add("program", TextFile.link("/proc/self/exe") ?? "")
@@ -129,6 +175,11 @@ package struct ControlService: Sendable {
         if let flash = report.flash {
             writer.add("flash_path", flash.path)
             writer.add("flash_writes_per_day_limit", json: Ratio.text(flash.writesPerDayLimit))
+        }
+        if let log = report.log {
+            writer.add("log_path", log.path)
+            writer.add("log_poisoned", log.isPoisoned)
+            if !log.lastLoss.isEmpty { writer.add("log_last_loss", log.lastLoss) }
         }
         writer.add("inodes", report.inodes)
         writer.add("descriptors", report.descriptors)

@@ -24,6 +24,17 @@ package protocol ControlledDatastore: Sendable {
     func drop(_ node: NodeID) throws(Errno)
     /// Returns when what was dirty of a node and of everything below it is on the datastore.
     func flushAll(_ node: NodeID) throws(Errno)
+    /// Begins to do so. What needs no journal is done when this returns.
+    func startFlush(_ node: NodeID) throws(Errno)
+    /// Likewise, by a monotonic time in nanoseconds; throws ETIMEDOUT when it passes first.
+    func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno)
+    /// The journal, from memory; nil when there is none.
+    func logReport() -> LogReport?
+    /// Brings everything home, then holds changes of the datastore back until `release`. Throws
+    /// EBUSY when somebody does already, ETIMEDOUT when the deadline passes first.
+    func quiesce(deadline: UInt64) throws(Errno)
+    /// Lets changes go on.
+    func release()
     /// The node of a path below the mount, "" for its root.
     func resolve(path: String) throws(Errno) -> NodeID
 }

@@ -94,6 +94,7 @@ package struct Preflight: Sendable {
             if done.last?.result == .fail { return done }
         }
         if let choice = FlashChoice(options) { done.append(flashPlace(choice)) }
+        if let place = LogChoice(options).place { done.append(logPlace(place)) }
         return done
     }
 
@@ -120,7 +121,7 @@ package struct Preflight: Sendable {
             nameInUse(), statePlace(), stateDisk(), memory(), lockedMemory(), openFiles(),
             kernel(), requestTimeout(),
         ]
-        return checks + flash() + services()
+        return checks + flash() + log() + services()
     }
 
     /// How the datastore is mounted; asks it nothing.

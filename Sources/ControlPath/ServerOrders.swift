@@ -30,9 +30,28 @@ package struct OrderResult: Sendable {
 package struct ControlAnswer: Sendable {
     package let text: String
     package let afterwards: (@Sendable () -> Void)?
+    /// What lasts beyond the answer.
+    package let hold: ControlHold?
 
-    package init(_ text: String, afterwards: (@Sendable () -> Void)? = nil) {
+    package init(
+        _ text: String, afterwards: (@Sendable () -> Void)? = nil, hold: ControlHold? = nil
+    ) {
         self.text = text
         self.afterwards = afterwards
+        self.hold = hold
+    }
+}
+
+/// What the server does for as long as a client keeps its connection and says nothing more.
+package struct ControlHold: Sendable {
+    /// Seconds after which it ends by itself.
+    package let seconds: UInt64
+    /// Ends it; true when the client did, false when the time was over. Answers what the client is
+    /// told then.
+    package let end: @Sendable (_ isByClient: Bool) -> String
+
+    package init(seconds: UInt64, end: @escaping @Sendable (_ isByClient: Bool) -> String) {
+        self.seconds = seconds
+        self.end = end
     }
 }

@@ -8,6 +8,8 @@ package enum StatisticValue: Equatable, Sendable {
     /// A quotient as decimal digits.
     case decimal(String)
     case text(String)
+    /// yes or no; true or false in JSON.
+    case flag(Bool)
 
     /// The value of the extended attribute.
     package var plain: String {
@@ -15,6 +17,7 @@ package enum StatisticValue: Equatable, Sendable {
         case .number(let number): String(number)
         case .decimal(let digits): digits
         case .text(let text): text
+        case .flag(let flag): flag ? "yes" : "no"
         }
     }
 }
@@ -24,17 +27,21 @@ struct Snapshot: Sendable {
     let statistics: StatisticsReport
     let datastore: DatastoreReport
     let facts: ServerFacts
-    // The journal that answers these is not part of this version: nothing is ever in it.
-    let hitsDirty: UInt64 = 0
-    let dirtyBytes: UInt64 = 0
 
     /// Blocks that a tier answered.
     var hits: UInt64 {
-        statistics.hitsRAM &+ statistics.hitsFlash &+ hitsDirty &+ statistics.hitsZero
+        statistics.hitsRAM &+ statistics.hitsFlash &+ statistics.hitsDirty
+            &+ statistics.hitsZero
     }
+
+    /// Nothing is in the journal only.
+    var isAllHome: Bool { statistics.dirtyBytes == 0 && (datastore.log?.isAllHome ?? true) }
 
     /// The flash tier; all zero when the mount has none.
     var flash: FlashReport { datastore.flash ?? FlashReport() }
+
+    /// The journal; all zero when the mount has none.
+    var log: LogReport { datastore.log ?? LogReport() }
 }
 
 /// One number that users can read, under its name behind `user.forebay.`.
@@ -54,7 +61,7 @@ struct Statistic: Sendable {
     }
 
     /// Every statistic, in the order in which they are shown.
-    static let all: [Statistic] = perNode + wholeDatastore + flashTier
+    static let all: [Statistic] = perNode + wholeDatastore + flashTier + journal
 
     private static let perNode: [Statistic] = [
         Statistic("reads") { .number($0.statistics.reads) },
@@ -63,7 +70,7 @@ struct Statistic: Sendable {
         Statistic("write_bytes") { .number($0.statistics.writeBytes) },
         Statistic("hits_ram") { .number($0.statistics.hitsRAM) },
         Statistic("hits_flash") { .number($0.statistics.hitsFlash) },
-        Statistic("hits_dirty") { .number($0.hitsDirty) },
+        Statistic("hits_dirty") { .number($0.statistics.hitsDirty) },
         Statistic("hits_zero") { .number($0.statistics.hitsZero) },
         Statistic("misses") { .number($0.statistics.misses) },
         Statistic("bypassed") { .number($0.statistics.bypassed) },
@@ -76,10 +83,14 @@ struct Statistic: Sendable {
         Statistic("backend_read_bytes") { .number($0.statistics.backendReadBytes) },
         Statistic("backend_writes") { .number($0.statistics.backendWrites) },
         Statistic("backend_write_bytes") { .number($0.statistics.backendWriteBytes) },
-        Statistic("saved_ios") { .number($0.statistics.savedReads) },
-        Statistic("saved_bytes") { .number($0.statistics.savedBytes) },
+        Statistic("saved_ios") {
+            .number($0.statistics.savedReads &+ $0.statistics.savedWrites)
+        },
+        Statistic("saved_bytes") {
+            .number($0.statistics.savedBytes &+ $0.statistics.savedWriteBytes)
+        },
         Statistic("cached_bytes") { .number($0.statistics.cachedBytes) },
-        Statistic("dirty_bytes") { .number($0.dirtyBytes) },
+        Statistic("dirty_bytes") { .number($0.statistics.dirtyBytes) },
     ]
 
     private static let wholeDatastore: [Statistic] = [
@@ -114,6 +125,19 @@ struct Statistic: Sendable {
         Statistic("flash_errors", rootOnly: true) { .number($0.flash.errors) },
         Statistic("flash_skipped_blocks", rootOnly: true) { .number($0.flash.skippedBlocks) },
     ]
+
+    private static let journal: [Statistic] = [
+        Statistic("log_state", rootOnly: true) { .text($0.datastore.log?.state ?? "none") },
+        Statistic("log_size_bytes", rootOnly: true) { .number($0.log.capacity) },
+        Statistic("log_used_bytes", rootOnly: true) { .number($0.log.used) },
+        Statistic("dirty_files", rootOnly: true) { .number($0.log.dirtyFiles) },
+        Statistic("dirty_oldest_seconds", rootOnly: true) { .number($0.log.oldestSeconds) },
+        Statistic("dirty_max_bytes", rootOnly: true) { .number($0.log.dirtyMax) },
+        Statistic("destage_bytes_per_second", rootOnly: true) { .number($0.log.destageRate) },
+        Statistic("destaged_bytes", rootOnly: true) { .number($0.log.destagedBytes) },
+        Statistic("set_aside_files", rootOnly: true) { .number($0.log.setAsideFiles) },
+        Statistic("all_data_home", rootOnly: true) { .flag($0.isAllHome) },
+    ]
 }
 
 extension JSONWriter {
@@ -124,6 +148,7 @@ extension JSONWriter {
             case .number(let number): add(statistic.name, number)
             case .decimal(let digits): add(statistic.name, json: digits)
             case .text(let text): add(statistic.name, text)
+            case .flag(let flag): add(statistic.name, flag)
             }
         }
     }

@@ -143,7 +143,7 @@ package final class VirtualXattrs: Sendable {
     ) {
         table["flush"] = Attribute(write: { (node, value) throws(Errno) in
             guard value == "1" else { throw .invalid }
-            try datastore.flushAll(node)
+            try datastore.startFlush(node)
         })
         table["drop"] = Attribute(write: { (node, value) throws(Errno) in
             guard value == "1" else { throw .invalid }

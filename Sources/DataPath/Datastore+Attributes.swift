@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -21,16 +22,19 @@ extension Datastore {
         let isExpired = inode.state.withLock { state in
             monotonicNanoseconds() &- state.sampledAt >= UInt64(settings.attributeTimeout * 1e9)
         }
-        return try sample(inode, forced: isExpired).attributes
+        return visible(inode, try sample(inode, forced: isExpired).attributes)
     }
 
     /// Attributes from memory: fresh ones, or any while the datastore is silent.
     func known(_ inode: Inode) -> Attributes? {
         let isSilent = backing.health.isSilent
         // What clients may believe anyway need not be asked again of a datastore that is slow.
+        // Those of a file with data in the log are ours until others change it.
+        let isDirty = writeBack?.isDirty(inode.node.rawValue) ?? false
         let freshness =
-            backing.health.isSlow ? UInt64(settings.attributeTimeout * 1e9) : self.freshness
-        return inode.state.withLock { state in
+            backing.health.isSlow || isDirty
+            ? UInt64(settings.attributeTimeout * 1e9) : self.freshness
+        let known = inode.state.withLock { state -> Attributes? in
             guard state.sampledAt != 0 else { return nil }
             if inode.isDirectory, state.isUnlinked {
                 // Whoever has a removed folder open may ask; the datastore has no answer.
@@ -44,6 +48,7 @@ extension Datastore {
             if inode.isRegular { attributes.size = inode.size.load(ordering: .relaxed) }
             return attributes
         }
+        return known.map { visible(inode, $0) }
     }
 
     /// Changes attributes, in the order that lets each of them last: owner, mode, size, times.
@@ -71,13 +76,16 @@ extension Datastore {
                 try call { CLinux_change_mode(file.descriptor, mode & 0o7777) }
             }
         }
-        if change.accessed != nil || change.modified != nil { try setTimes(file, change) }
+        if change.accessed != nil || change.modified != nil {
+            try setTimes(file, change)
+            if let modified = change.modified { try noteTime(inode, modified) }
+        }
         var attributes = Attributes()
         try backing.ask(.other) { () throws(Errno) in
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         absorb(inode, attributes, .none)
-        return attributes
+        return visible(inode, attributes)
     }
 
     private func setTimes(_ file: BackingFile, _ change: AttributeChange) throws(Errno) {
@@ -98,24 +106,47 @@ extension Datastore {
         }
     }
 
-    /// Cuts a file off or extends it with a hole.
+    /// The log sets the time of a file last when it is destaged.
+    private func noteTime(_ inode: Inode, _ time: TimeChange) throws(Errno) {
+        guard let log = logIfDirty(inode) else { return }
+        switch time {
+        case .now: try log.setTime(try dirtyFile(inode), .now)
+        case .at(let seconds, let nanoseconds):
+            try log.setTime(
+                try dirtyFile(inode), Timestamp(seconds: seconds, nanoseconds: nanoseconds))
+        }
+    }
+
+    /// Cuts a file off or extends it with a hole: in the log when it has data there.
     func truncate(_ inode: Inode, to size: UInt64, killSetID: Bool) throws(Errno) {
         guard inode.isRegular else { throw inode.isDirectory ? .isDirectory : .invalid }
         guard size <= UInt64(Int64.max) else { throw .fileTooBig }
-        let file = try file(inode, .write)
         inode.ranges.lock(0, .max)
         defer { inode.ranges.unlock(0, .max) }
+        if size <= Limits.certainFileSize, let log = logIfDirty(inode) {
+            return try truncate(inode, to: size, in: log, killSetID: killSetID)
+        }
+        try bringHome(inode)
+        let file = try file(inode, .write)
+        try cut(inode, file, to: size, isDestage: false)
+        if killSetID { try clearSetID(file) }
+    }
+
+    /// Changes the size of a file at the datastore. Nobody else may change it meanwhile.
+    func cut(
+        _ inode: Inode, _ file: BackingFile, to size: UInt64, isDestage: Bool
+    ) throws(Errno) {
         let before = inode.size.load(ordering: .relaxed)
         // Of a block that is cut in the middle the rest must read as zeros, should the file grow.
         let first = min(size, before) / UInt64(blockSize)
         try supersede(
-            inode, firstBlock: first, count: .max, to: size, from: size, unsynced: true
+            inode, firstBlock: first, count: .max, to: size, from: size, unsynced: true,
+            isDestage: isDestage
         ) { () throws(Errno) in
             try backing.ask(.other) { () throws(Errno) in
                 try call { ftruncate(file.descriptor, Int(size)) }
             }
             inode.size.store(size, ordering: .relaxed)
-            if killSetID { try clearSetID(file) }
         }
     }
 

@@ -82,7 +82,7 @@ extension Datastore {
             state.orphan = file
             state.isUnlinked = true
         }
-        return Entry(node: inode.node, attributes: attributes)
+        return Entry(node: inode.node, attributes: visible(inode, attributes))
     }
 
     /// Makes a folder.
@@ -128,7 +128,7 @@ extension Datastore {
         }
         inode.state.withLock { $0.isUnlinked = false }
         note(inode, parent: folder, name: newName, isNew: true)
-        return Entry(node: inode.node, attributes: attributes)
+        return Entry(node: inode.node, attributes: visible(inode, attributes))
     }
 
     private func beginCreation(
@@ -172,7 +172,7 @@ extension Datastore {
         // create it again, and hears that it exists.
         identity.flush()
         absorb(inode, attributes, .none)
-        return Entry(node: inode.node, attributes: attributes)
+        return Entry(node: inode.node, attributes: visible(inode, attributes))
     }
 
     /// Gives a new file to the caller. In a folder with the set-group-ID bit the group is the

@@ -19,14 +19,14 @@ extension Datastore {
             return nil
         }
         return FlashCache(
-            option, owner: flashOwner(name: options.name, root: backing.rootHandle),
+            option, owner: deviceOwner(name: options.name, root: backing.rootHandle),
             writesPerDay: options.flashWritesPerDay, remembered: remembered,
             isUsed: !settings.isTierless)
     }
 
     /// What a device of a mount says of whom it belongs to: the name, and which datastore it has
     /// blocks of.
-    package static func flashOwner(name: String, root: FileHandle) -> String {
+    package static func deviceOwner(name: String, root: FileHandle) -> String {
         "\(name)@\(String(root.nodeID().rawValue, radix: 16))"
     }
 

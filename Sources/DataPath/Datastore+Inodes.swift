@@ -79,6 +79,8 @@ extension Datastore {
             state.name = Array(bytes)
             return true
         }
+        // A name may be excepted from the journal.
+        if isRenamed { inode.policy.store(0, ordering: .relaxed) }
         // Where there are handles, nobody has to walk to a file by its name.
         guard isNew || isMoved || isRenamed && !backing.hasHandles else { return }
         identity.remember(

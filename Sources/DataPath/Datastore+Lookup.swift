@@ -67,7 +67,7 @@ extension Datastore {
         if isChanged, inode.isRegular { invalidateKernel(.file(inode.node)) }
         // Folders are walked through again and again; a file is opened when it is read.
         if inode.isDirectory, inode.node != .root { descriptors.insert(inode.node, file) }
-        return Entry(node: inode.node, attributes: attributes)
+        return Entry(node: inode.node, attributes: visible(inode, attributes))
     }
 
     /// Refuses names that no file can have. `.nfs…` is one like any other: clients of knfsd rename

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import Synchronization
@@ -32,7 +33,7 @@ extension Datastore {
     /// to the server and when close(2) reports that it could not.
     package func flush(_ node: NodeID) throws(Errno) {
         guard backing.isNetwork, let inode = inodes.find(node),
-            inode.state.withLock({ $0.isUnsynced })
+            inode.state.withLock({ $0.isUnsynced && $0.owesSync })
         else { return }
         guard WaitMode.mayWait else { throw .mustWait }
         guard let file = descriptors.find(node, .write) else { return }
@@ -59,14 +60,17 @@ extension Datastore {
             return state.orphan.take()
         }
         guard let orphan else { return }
+        // What nobody can read any more need not be written.
+        if inode.state.withLock({ $0.isUnlinked }) { writeBack?.forget(node.rawValue) }
         if inode.state.withLock({ $0.isUnlinked }) { dropMap(inode) }
         closeLater(orphan)
     }
 
     /// Makes what was written durable. The corresponding C functions are `fsync`, `fdatasync`.
     package func sync(_ node: NodeID, dataOnly: Bool) throws(Errno) {
-        guard WaitMode.mayWait else { throw .mustWait }
         let inode = try inode(node)
+        if try syncLog(inode) { return }
+        guard WaitMode.mayWait else { throw .mustWait }
         let before = inode.state.withLock { $0.changesEnded }
         let file: BackingFile
         do throws(Errno) {
@@ -79,13 +83,36 @@ extension Datastore {
             try call { dataOnly ? fdatasync(file.descriptor) : fsync(file.descriptor) }
         }
         inode.update { state in
-            if state.changesBegun == before { state.isUnsynced = false }
+            if state.changesBegun == before {
+                state.isUnsynced = false
+                state.owesSync = false
+            }
         }
         if let late = inode.errors.take() { throw late }
     }
 
-    /// Makes everything written below a node durable: a file's data, or all of the datastore's.
-    package func flushAll(_ node: NodeID) throws(Errno) {
+    /// Makes what the log has of a file durable. True when that is all that clients have written
+    /// and not synced.
+    private func syncLog(_ inode: Inode) throws(Errno) -> Bool {
+        guard let writeBack, inode.isRegular else { return false }
+        if writeBack.isDirty(inode.node.rawValue) {
+            guard WaitMode.mayReadFlash else { throw .mustReadFlash }
+            do throws(Errno) {
+                try writeBack.journal.flush()
+            } catch {
+                // A log that failed keeps nothing: then only the datastore does.
+                try bringHome(inode)
+            }
+        }
+        return !inode.state.withLock { $0.owesSync } && inode.errors.isEmpty
+    }
+
+    /// Brings everything written below a node to the datastore and makes it durable there: a
+    /// file's data, or all of the datastore's.
+    package func flushAll(_ node: NodeID) throws(Errno) { try flushAll(node, deadline: .max) }
+
+    /// The same of what is not in the log.
+    func syncAll(_ node: NodeID) throws(Errno) {
         let inode = try inode(node)
         if inode.isRegular { return try sync(node, dataOnly: false) }
         try backing.ask(.other) { () throws(Errno) in

@@ -27,9 +27,10 @@ extension Datastore {
         }
     }
 
-    /// What holds for writes to a file.
+    /// What holds for writes to a file: its own policy, or `through` for what its name excepts
+    /// (`WritePolicy.isExcepted`), or its folder's, or the mount's.
     package func writePolicy(of node: NodeID) throws(Errno) -> WritePolicy {
-        inherited(try inode(node)) { $0.write } ?? .through
+        effectiveWritePolicy(try inode(node))
     }
 
     /// Sets a file's or folder's write policy; nil = inherited again. Throws EINVAL for `back` on a
@@ -40,20 +41,42 @@ extension Datastore {
         var policies = identity.policies(of: node)
         policies.write = policy
         identity.setPolicies(policies, of: node)
+        policyEpoch.wrappingAdd(1, ordering: .relaxed)
+    }
+
+    /// The write policy of what has none from now on: `write=`.
+    package func setWritePolicy(_ policy: WritePolicy) {
+        settings.write = policy
+        policyEpoch.wrappingAdd(1, ordering: .relaxed)
     }
 
     /// The read policy of an inode, remembered until any policy or any place changes.
     func effectiveReadPolicy(_ inode: Inode) -> ReadPolicy {
+        ReadPolicy(rawValue: UInt8(truncatingIfNeeded: effectivePolicies(inode))) ?? .normal
+    }
+
+    /// Likewise the write policy. Without a log that can be used it is `through` all the same.
+    func effectiveWritePolicy(_ inode: Inode) -> WritePolicy {
+        WritePolicy(rawValue: UInt8(truncatingIfNeeded: effectivePolicies(inode) >> 8)) ?? .through
+    }
+
+    /// Both policies with the epoch that they were found in.
+    private func effectivePolicies(_ inode: Inode) -> UInt64 {
         let epoch = policyEpoch.load(ordering: .relaxed)
         let remembered = inode.policy.load(ordering: .relaxed)
-        if remembered >> 8 == epoch,
-            let policy = ReadPolicy(rawValue: UInt8(truncatingIfNeeded: remembered))
-        {
-            return policy
-        }
-        let policy = inherited(inode) { $0.read } ?? .normal
-        inode.policy.store(epoch << 8 | UInt64(policy.rawValue), ordering: .relaxed)
-        return policy
+        if remembered >> 16 == epoch { return remembered }
+        let read = inherited(inode) { $0.read } ?? .normal
+        let write = findWritePolicy(inode)
+        let found = epoch << 16 | UInt64(write.rawValue) << 8 | UInt64(read.rawValue)
+        inode.policy.store(found, ordering: .relaxed)
+        return found
+    }
+
+    private func findWritePolicy(_ inode: Inode) -> WritePolicy {
+        if let own = identity.policies(of: inode.node).write { return own }
+        let name = inode.state.withLock { $0.name }
+        if inode.isRegular, WritePolicy.isExcepted(name) { return .through }
+        return inherited(inode) { $0.write } ?? settings.write
     }
 
     /// The nearest setting on the way from a file up to the root.

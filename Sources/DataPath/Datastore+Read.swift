@@ -18,23 +18,32 @@ extension Datastore {
         let inode = try inode(node)
         guard inode.isRegular else { throw inode.isDirectory ? .isDirectory : .invalid }
         let wanted = UInt64(min(count, Limits.requestSize))
-        var size = inode.size.load(ordering: .acquiring)
+        var size = visibleSize(inode)
         if offset >= size, wanted > 0, offset < UInt64(Int64.max) {
             // Somebody else may have made the file longer.
             guard WaitMode.mayWait else { throw .mustWait }
             _ = try sample(inode, forced: true)
-            size = inode.size.load(ordering: .acquiring)
+            size = visibleSize(inode)
         }
         let end = min(size, offset &+ wanted)
         guard offset < end else { return self.count(inode, .reads, 1) }
         let range = ByteRange(start: offset, end: end)
+        if try !readDirty(inode, range, into: &reply) {
+            try readStored(inode, range, into: &reply)
+        }
+        self.count(inode, .reads, 1)
+        self.count(inode, .readBytes, UInt64(reply.bytes))
+    }
+
+    /// Reads what the tiers and the datastore have.
+    func readStored(
+        _ inode: Inode, _ range: ByteRange, into reply: inout ReadReply
+    ) throws(Errno) {
         switch settings.isBypassing ? .bypass : effectiveReadPolicy(inode) {
         case .bypass: try readPast(inode, range, into: &reply)
         case .normal: try readThrough(inode, range, into: &reply, isPinned: false)
         case .pin: try readThrough(inode, range, into: &reply, isPinned: true)
         }
-        self.count(inode, .reads, 1)
-        self.count(inode, .readBytes, UInt64(reply.bytes))
     }
 
     /// Bytes [start, end) of a file.

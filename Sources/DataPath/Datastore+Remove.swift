@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import ReadCache
 import Synchronization
@@ -99,6 +100,10 @@ extension Datastore {
             // The kernel may have closed it meanwhile: nothing would ever let it go again.
             inode.state.withLock { if $0.openCount > 0 { $0.orphan = keep } }
         }
+        if isLast, let log = logIfDirty(inode) {
+            // Should we die now: what is gone then was removed by us, and its data with it.
+            try log.recordRemoval(of: try dirtyFile(inode))
+        }
         if isLast { descriptors.remove(inode.node) }
         return Removal(inode: inode, wasLastName: isLast)
     }
@@ -115,6 +120,9 @@ extension Datastore {
         if let place = removal.inode.removeNote() { notes.giveBack(place) }
         // Somebody may have opened it again before the name went.
         descriptors.remove(removal.inode.node)
-        if !isKept { dropMap(removal.inode) }
+        if !isKept {
+            writeBack?.forget(removal.inode.node.rawValue)
+            dropMap(removal.inode)
+        }
     }
 }

@@ -1,4 +1,5 @@
 import FlashTier
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -19,6 +20,8 @@ extension Datastore {
         }
         let blocks = cachedBlocks(of: covered, isAll: node == .root)
         report.cachedBytes = UInt64(blocks * Limits.blockSize)
+        report.dirtyBytes =
+            node == .root ? writeBack?.dirtyBytes ?? 0 : dirtyBytes(of: covered)
         return report
     }
 
@@ -76,6 +79,7 @@ extension Datastore {
         report.healthTransitions = backing.health.transitions
         report.uniqueBytes = report.uniqueBytesRAM
         if let flash { add(flash, to: &report) }
+        report.log = logReport()
         return report
     }
 
@@ -115,7 +119,12 @@ extension Datastore {
             return "bypass: \(reason)"
         }
         let text = backing.health.text
-        guard text == "healthy", let flash else { return text }
+        guard text == "healthy" else { return text }
+        if let log = logReport(), log.isPoisoned || writeBack == nil, options.log != nil {
+            let reason = log.isPoisoned ? "the device failed" : logOpening.problem
+            return "degraded: the log is not used: \(reason)"
+        }
+        guard let flash else { return text }
         if !flash.problem.isEmpty { return "degraded: flash is not used: \(flash.problem)" }
         if flash.tier?.phase == .off { return "degraded: flash is not used: the device failed" }
         return text
@@ -139,5 +148,8 @@ extension StatisticsReport {
         backendWriteBytes += counters[.backendWriteBytes]
         savedReads += counters[.savedReads]
         savedBytes += counters[.savedBytes]
+        hitsDirty += counters[.hitsDirty]
+        savedWrites += counters[.savedWrites]
+        savedWriteBytes += counters[.savedWriteBytes]
     }
 }

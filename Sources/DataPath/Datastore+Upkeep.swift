@@ -1,6 +1,7 @@
 import CLinux
 import FlashTier
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import Synchronization
@@ -18,6 +19,10 @@ extension Datastore {
             sleep(milliseconds: Limits.identityInterval)
         }
         try flash?.start()
+        if let writeBack {
+            if !options.readOnly { try writeBack.destager.start() }
+            try background("log-watch") { $0.watchLog() }
+        }
         if flash != nil {
             try Thread(name: "flash-samples") { [weak self] in self?.watchWrittenFiles() }.detach()
         }
@@ -94,15 +99,17 @@ extension Datastore {
     package func close() {
         isClosing.store(true, ordering: .relaxed)
         closePending()
+        closeLog(isLast: true)
         closeFlash(isQuick: false)
         identity.markComplete(isTreeKnown.load(ordering: .acquiring))
     }
 
     /// Stops the background threads before a successor goes on, and writes the state. `isIdle`: no
     /// thread can learn of another file any more, so that the table is as complete as it ever was.
-    /// `keepsFlash`: the successor opens the same device in a moment.
-    package func handOver(isIdle: Bool, keepsFlash: Bool) {
+    /// `keepsFlash`, `keepsLog`: the successor opens the same device in a moment.
+    package func handOver(isIdle: Bool, keepsFlash: Bool, keepsLog: Bool) {
         isClosing.store(true, ordering: .relaxed)
+        closeLog(isLast: isIdle && !keepsLog)
         // With a write under way the device is left as at a crash: what is being written is marked.
         if isIdle { closeFlash(isQuick: keepsFlash) }
         identity.markComplete(isIdle && isTreeKnown.load(ordering: .acquiring))

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -14,12 +15,17 @@ extension Datastore {
         _ node: NodeID, bytes: UnsafeRawBufferPointer, offset: UInt64, flags: Int32,
         killSetID: Bool
     ) throws(Errno) -> Int {
-        try beginMutation()
+        if options.readOnly { throw .readOnly }
         let inode = try inode(node)
         guard inode.isRegular else { throw inode.isDirectory ? .isDirectory : .invalid }
         guard offset <= UInt64(Int64.max) - UInt64(bytes.count) else { throw .fileTooBig }
-        let file = try file(inode, .write)
         let isStable = flags & (O_SYNC | O_DSYNC) != 0
+        if let log = logForWrite(inode, offset: offset, count: bytes.count) {
+            return try write(
+                inode, bytes, at: offset, to: log, isStable: isStable, killSetID: killSetID)
+        }
+        try beginMutation()
+        let file = try file(inode, .write)
         let end = offset + UInt64(bytes.count)
         return try change(inode, from: offset, to: end, unsynced: !isStable) {
             () throws(Errno) in
@@ -28,6 +34,7 @@ extension Datastore {
             let written = try writeAll(
                 file, bytes, at: offset, flags: isStable ? Self.durability(flags) : 0)
             extend(inode, to: offset + UInt64(written))
+            try noteGrowth(inode, to: offset + UInt64(written))
             count(inode, .writes, 1)
             count(inode, .writeBytes, UInt64(written))
             count(inode, .backendWrites, 1)
@@ -40,7 +47,7 @@ extension Datastore {
         flags & O_SYNC == O_SYNC ? CLinux_RWF_SYNC : CLinux_RWF_DSYNC
     }
 
-    private func writeAll(
+    func writeAll(
         _ file: BackingFile, _ bytes: UnsafeRawBufferPointer, at offset: UInt64, flags: Int32
     ) throws(Errno) -> Int {
         var done = 0
@@ -73,6 +80,7 @@ extension Datastore {
     ) throws(Errno) -> Result {
         inode.ranges.lock(start, end)
         defer { inode.ranges.unlock(start, end) }
+        try bringHome(inode)
         let first = start / UInt64(blockSize)
         let last = end == .max ? .max : (end &+ UInt64(blockSize - 1)) / UInt64(blockSize)
         return try supersede(
@@ -81,10 +89,12 @@ extension Datastore {
     }
 
     /// Runs a change with its blocks gone from every tier; the caller has locked their range. The
-    /// change leaves the file with a size from `shortest` to `longest`.
+    /// change leaves the file with a size from `shortest` to `longest`. `isDestage`: it is in the
+    /// log as well.
     func supersede<Result>(
         _ inode: Inode, firstBlock: UInt64, count: UInt64, to longest: UInt64,
-        from shortest: UInt64, unsynced: Bool, _ body: () throws(Errno) -> Result
+        from shortest: UInt64, unsynced: Bool, isDestage: Bool = false,
+        _ body: () throws(Errno) -> Result
     ) throws(Errno) -> Result {
         let stored = beginFlashWrite(inode, firstBlock: firstBlock, count: count)
         defer { endFlashWrite(stored) }
@@ -93,13 +103,13 @@ extension Datastore {
             CacheID(rawValue: map), firstBlock: firstBlock, count: count)
         defer {
             tier.endWrite(ticket)
-            inode.endChange(map: map, unsynced: unsynced)
+            inode.endChange(map: map, unsynced: unsynced, isDestage: isDestage)
         }
         return try body()
     }
 
     /// The file is at least so long now.
-    private func extend(_ inode: Inode, to end: UInt64) {
+    func extend(_ inode: Inode, to end: UInt64) {
         var known = inode.size.load(ordering: .relaxed)
         while known < end {
             let (exchanged, original) = inode.size.weakCompareExchange(
@@ -119,9 +129,15 @@ extension Datastore {
         guard inode.isRegular else { throw inode.isDirectory ? .isDirectory : .invalid }
         guard length > 0, offset <= UInt64(Int64.max), length <= UInt64(Int64.max) - offset
         else { throw length == 0 ? .invalid : .fileTooBig }
+        if mode & (FallocateMode.punch | FallocateMode.zero) != 0,
+            try zeroIfDirty(
+                inode, offset, length, extends: mode & FallocateMode.keepSize == 0)
+        {
+            return
+        }
         let file = try file(inode, .write)
         // Collapsing and inserting move everything behind.
-        let movesRest = mode & (collapseRange | insertRange) != 0
+        let movesRest = mode & (FallocateMode.collapse | FallocateMode.insert) != 0
         let end = movesRest ? UInt64.max : offset + length
         let sizes = movesRest ? 0...(UInt64(Int64.max)) : nil
         try change(inode, from: offset, to: end, unsynced: true, sizes: sizes) {
@@ -136,6 +152,18 @@ extension Datastore {
         }
     }
 
+    /// Zeroes in the log when the file has data there; false when it has not.
+    private func zeroIfDirty(
+        _ inode: Inode, _ offset: UInt64, _ length: UInt64, extends: Bool
+    ) throws(Errno) -> Bool {
+        inode.ranges.lock(offset, offset + length)
+        defer { inode.ranges.unlock(offset, offset + length) }
+        let isCertain = !extends || offset + length <= Limits.certainFileSize
+        guard isCertain, let log = logIfDirty(inode) else { return false }
+        try zero(inode, from: offset, length: length, in: log, extends: extends)
+        return true
+    }
+
     /// Takes over the size that a change of ours has left.
     private func learnSize(_ inode: Inode, _ file: BackingFile) throws(Errno) {
         var attributes = Attributes()
@@ -143,6 +171,7 @@ extension Datastore {
             try call { CLinux_statx(file.descriptor, "", CLinux_AT_EMPTY_PATH, &attributes) }
         }
         inode.size.store(attributes.size, ordering: .releasing)
+        try noteGrowth(inode, to: attributes.size)
     }
 
     /// Finds data or a hole. The corresponding C function is `lseek` with SEEK_DATA or SEEK_HOLE.
@@ -155,10 +184,14 @@ extension Datastore {
         guard offset <= UInt64(Int64.max) else { throw Errno(ENXIO) }
         let inode = try inode(node)
         let file = try file(inode, .read)
-        let position = try backing.ask(.other) { () throws(Errno) in
-            try call { CLinux_seek(file.descriptor, Int64(offset), whence) }
+        let below = { (offset: UInt64) throws(Errno) -> UInt64 in
+            try self.backing.ask(.other) { () throws(Errno) in
+                UInt64(try call { CLinux_seek(file.descriptor, Int64(offset), whence) })
+            }
         }
-        return UInt64(position)
+        guard let writeBack, writeBack.isDirty(node.rawValue) else { return try below(offset) }
+        let kind = whence == seekData ? SeekKind.data : .hole
+        return try seekDirty(inode, offset: offset, whence: kind, below: below)
     }
 
     /// Copies on the datastore's side. The corresponding C function is `copy_file_range`.
@@ -171,6 +204,10 @@ extension Datastore {
         guard source.isRegular, target.isRegular else { throw .invalid }
         let limit = UInt64(Int64.max) - UInt64(max(0, count))
         guard fromOffset <= limit, toOffset <= limit else { throw .fileTooBig }
+        // The datastore cannot copy what it does not have: the kernel reads and writes instead.
+        if let writeBack, writeBack.isDirty(from.rawValue) || writeBack.isDirty(to.rawValue) {
+            throw Errno(EOPNOTSUPP)
+        }
         let input = try file(source, .read)
         let output = try file(target, .write)
         let end = toOffset + UInt64(max(0, count))
@@ -192,6 +229,12 @@ extension Datastore {
 // Hidden by the C library without _GNU_SOURCE: lseek(2).
 private let seekData: Int32 = 3
 private let seekHole: Int32 = 4
-// fallocate(2).
-private let collapseRange: Int32 = 0x08
-private let insertRange: Int32 = 0x20
+
+/// Modes of fallocate(2).
+private enum FallocateMode {
+    static let keepSize: Int32 = 0x01
+    static let punch: Int32 = 0x02
+    static let collapse: Int32 = 0x08
+    static let zero: Int32 = 0x10
+    static let insert: Int32 = 0x20
+}

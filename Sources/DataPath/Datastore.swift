@@ -1,4 +1,5 @@
 import CLinux
+import Devices
 import Glibc
 import Passthrough
 import Policy
@@ -23,6 +24,15 @@ package final class Datastore: Sendable {
     let tier: MemoryTier
     /// The flash tier; nil when the mount has none.
     let flash: FlashCache?
+    /// Write-back from the log; nil when the mount has none.
+    let writeBack: DatastoreWriteBack?
+    /// What came of opening it.
+    let logOpening: LogOpening
+    let logTarget: DatastoreTarget?
+    let logDevice: FileDevice?
+    let logged = LoggedWrites()
+    /// The datastore has hardly more room than what the log may still bring it.
+    let isSpaceShort = Atomic<Bool>(false)
     /// What the next server is to know of files.
     let notes: FileNotes
     /// What the last server noted of files that nobody has asked for yet, by node.
@@ -42,6 +52,10 @@ package final class Datastore: Sendable {
     let isClosing = Atomic<Bool>(false)
     /// What can be changed while the datastore serves.
     let settings: Settings
+    /// Changes wait here while somebody takes a snapshot of the datastore.
+    let changes = ChangeGate()
+    /// Flushes under way that nobody waits for.
+    let flushes = Atomic<Int>(0)
     /// Tests that pretend a silence let nobody look whether there is one.
     let mayProbe = Atomic<Bool>(true)
     /// Open files to be closed by a thread that may wait for it.
@@ -100,6 +114,11 @@ package final class Datastore: Sendable {
         self.identity = identity
         self.tier = tier
         flash = Self.flash(options, backing, settings)
+        logOpening = try Self.openLog(
+            options, backing, identity, isFirst: record == nil)
+        writeBack = logOpening.log?.writeBack
+        logTarget = logOpening.log?.target
+        logDevice = logOpening.log?.device
         self.notes = notes
         inherited = Mutex(left)
         self.inodes = inodes
@@ -113,8 +132,12 @@ package final class Datastore: Sendable {
             _ = try sample(self.root, forced: false)
             _ = try fileSystem()
         }
+        logTarget?.attach(self)
         try startUpkeep()
     }
+
+    /// Writes may be answered from a log.
+    package var hasLog: Bool { writeBack != nil }
 
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { settings.attributeTimeout }
@@ -149,10 +172,12 @@ package final class Datastore: Sendable {
         counters.add(counter, amount)
     }
 
-    /// Refuses a change on a mount that is read-only, and on a thread that may not wait.
+    /// Refuses a change on a mount that is read-only, and on a thread that may not wait. Waits
+    /// while changes are held back.
     func beginMutation() throws(Errno) {
         if options.readOnly { throw .readOnly }
         guard WaitMode.mayWait else { throw .mustWait }
+        try changes.pass(limit: waitLimit())
     }
 }
 

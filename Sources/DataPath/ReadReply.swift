@@ -20,6 +20,7 @@ package struct ReadReply: ~Copyable {
     /// Whose cache that is.
     var owner: Datastore?
     private var buffer: UnsafeMutableRawPointer?
+    private var overlayBuffer: UnsafeMutableRawPointer?
 
     /// Bytes that fit behind `landing`: the largest request with blocks cut at both ends, and the
     /// largest read-ahead behind it.
@@ -36,6 +37,15 @@ package struct ReadReply: ~Copyable {
         let made = UnsafeMutableRawPointer.allocate(
             byteCount: Self.landingSize, alignment: Limits.blockSize)
         buffer = made
+        return made
+    }
+
+    /// Where what the log has is laid over what is below. Only files with data in the log need it.
+    mutating func overlay() -> UnsafeMutableRawPointer {
+        if let overlayBuffer { return overlayBuffer }
+        let made = UnsafeMutableRawPointer.allocate(
+            byteCount: Limits.requestSize, alignment: Limits.blockSize)
+        overlayBuffer = made
         return made
     }
 
@@ -66,6 +76,7 @@ package struct ReadReply: ~Copyable {
     deinit {
         vectors.deallocate()
         buffer?.deallocate()
+        overlayBuffer?.deallocate()
     }
 }
 

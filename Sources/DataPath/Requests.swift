@@ -56,6 +56,7 @@ package struct StatisticsReport: Sendable {
     package var writeBytes: UInt64 = 0
     package var hitsRAM: UInt64 = 0
     package var hitsFlash: UInt64 = 0
+    package var hitsDirty: UInt64 = 0
     package var hitsZero: UInt64 = 0
     package var misses: UInt64 = 0
     package var bypassed: UInt64 = 0
@@ -68,6 +69,12 @@ package struct StatisticsReport: Sendable {
     /// Reads that were answered without the datastore, and their bytes.
     package var savedReads: UInt64 = 0
     package var savedBytes: UInt64 = 0
+    /// Writes that merged in the journal with others before they reached the datastore, and their
+    /// bytes.
+    package var savedWrites: UInt64 = 0
+    package var savedWriteBytes: UInt64 = 0
+    /// Bytes of the file or tree that are only in the journal.
+    package var dirtyBytes: UInt64 = 0
 
     package init() {}
 }
@@ -82,6 +89,8 @@ package struct DatastoreReport: Sendable {
     package var uniqueBytes: UInt64 = 0
     /// The flash tier; nil when the mount has none.
     package var flash: FlashReport?
+    /// The journal; nil when the mount has none.
+    package var log: LogReport?
     /// Bytes that the RAM tier needs beside the frames.
     package var bookkeepingBytes: UInt64 = 0
     /// Bytes that the RAM tier may use in all.

@@ -10,6 +10,8 @@ package final class FileDevice: BlockDevice {
     package let logicalBlockSize: UInt32
     /// Whether it is a block device.
     package let isBlockDevice: Bool
+    /// False for a block device of which the kernel says that it writes through.
+    package let hasVolatileCache: Bool
     private let descriptor: Descriptor
 
     /// Opens a device for one user: EBUSY when another has it (flock(2), and O_EXCL on a block
@@ -35,6 +37,7 @@ package final class FileDevice: BlockDevice {
         size = UInt64(try call { CLinux_seek(file, 0, SEEK_END) }) / 4096 * 4096
         logicalBlockSize = isBlockDevice ? try Self.logicalBlockSize(file) : 4096
         guard logicalBlockSize <= 4096 else { throw .invalid }
+        hasVolatileCache = !isBlockDevice || !WriteCache.isAbsent(device: facts.special_device)
         descriptor = opened
     }
 
@@ -62,6 +65,19 @@ package final class FileDevice: BlockDevice {
 
     /// pwrite(2) until all is written.
     package func write(_ memory: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
+        try write(memory, at: offset, flags: 0)
+    }
+
+    /// pwritev2(2) with RWF_DSYNC; plain where nothing is volatile.
+    package func writeDurably(
+        _ memory: UnsafeRawBufferPointer, at offset: UInt64
+    ) throws(Errno) {
+        try write(memory, at: offset, flags: hasVolatileCache ? CLinux_RWF_DSYNC : 0)
+    }
+
+    private func write(
+        _ memory: UnsafeRawBufferPointer, at offset: UInt64, flags: Int32
+    ) throws(Errno) {
         let raw = descriptor.raw
         var done = 0
         while done < memory.count {
@@ -69,7 +85,7 @@ package final class FileDevice: BlockDevice {
             let count = try call {
                 CLinux_pwrite(
                     raw, memory.baseAddress.map { $0 + place }, memory.count - place,
-                    Int64(offset) + Int64(place), 0)
+                    Int64(offset) + Int64(place), flags)
             }
             guard count > 0 else { throw .io }
             done += count
@@ -81,4 +97,8 @@ package final class FileDevice: BlockDevice {
         let raw = descriptor.raw
         try call { fdatasync(raw) }
     }
+
+    /// Lets another user of this process or another open it, before this object goes. Nothing may
+    /// be written any more.
+    package func unlock() { flock(descriptor.raw, LOCK_UN) }
 }

@@ -5,6 +5,8 @@ package struct Signature {
     private let bytes: [UInt8]
 
     private static let all = [
+        Signature(name: "a log of Forebay", offset: 8, bytes: Array("Forebay log".utf8)),
+        Signature(name: "a flash tier of Forebay", offset: 48, bytes: Array("Forebay flash".utf8)),
         Signature(name: "an ext file system", offset: 0x438, bytes: [0x53, 0xef]),
         Signature(name: "an XFS file system", offset: 0, bytes: Array("XFSB".utf8)),
         Signature(name: "a Btrfs file system", offset: 0x10040, bytes: Array("_BHRfS_M".utf8)),

@@ -75,8 +75,8 @@ extension DirtyData {
         noteFileRemoved()
     }
 
-    /// The log may be used again up to here: older records are needed by nobody. `head` is where the
-    /// log ends now: all of it is free when nothing is dirty.
+    /// The log may be used again up to here: older records are needed by nobody. `head` is where
+    /// the log ends now: all of it is free when nothing is dirty.
     package func releasable(head: () -> LogPosition) -> LogPosition {
         state.withLock { state in
             var position = state.finishedTo
@@ -85,7 +85,7 @@ extension DirtyData {
             {
                 position = max(position, head())
             }
-            for file in state.files.values where file.trouble != nil {
+            for file in state.files.values where file.isParked {
                 position = min(position, file.layers[0].changes.firstPosition)
             }
             for entry in state.draining { position = min(position, entry.from) }
@@ -117,6 +117,9 @@ extension DirtyData {
             state.files[file]?.layers.reduce(0) { $0 + $1.changes.extents.dataBytes } ?? 0
         }
     }
+
+    /// Bytes of data that are only in the journal.
+    package var bytes: UInt64 { state.withLock { $0.bytes } }
 
     /// Figures of all of it.
     package var figures: DirtyFigures {
@@ -184,8 +187,11 @@ extension Epoch {
     /// True when it has a record.
     var isUsed: Bool { since != 0 }
 
+    /// Bytes of the log from its first record to its last.
+    var span: UInt64 { isUsed ? lastPosition - start : 0 }
+
     /// True when its records span more than so many bytes of the log.
-    func isFull(_ span: UInt64) -> Bool { isUsed && lastPosition - start > span }
+    func isFull(_ span: UInt64) -> Bool { self.span > span }
 
     /// A record at `position` belongs to it. True for the first one.
     func note(_ position: LogPosition) -> Bool {

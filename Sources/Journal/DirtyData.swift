@@ -19,9 +19,14 @@ package final class DirtyData: Sendable {
         }
         let handle: [UInt8]
         var layers: [Layer] = []
+        /// Its records below are at the datastore already, in the strict order: from an earlier
+        /// life.
+        var doneBelow: LogPosition = 0
         /// Its last name is about to go or has gone.
         var isRemovalExpected = false
         /// The first layer is of epochs that are done: the datastore did not take it.
+        var isParked = false
+        /// Why the datastore does not take it.
         var trouble: FileTrouble?
     }
 
@@ -39,6 +44,9 @@ package final class DirtyData: Sendable {
         var draining: [(epoch: Epoch, from: LogPosition)] = []
         var extents = 0
         var bytes: UInt64 = 0
+        /// The datastore may have all of what lies below in the log, but for what it may have lost
+        /// of that: an earlier life was bringing it home.
+        var begunBelow: LogPosition = 0
         /// What has happened since the destager looked last.
         var hasNews = false
         /// The open epoch is closed when its records span so many bytes of the log.
@@ -59,10 +67,10 @@ package final class DirtyData: Sendable {
 
     // MARK: - Changes
 
-    /// A change begins, before its record is appended: answers the epoch it belongs to, which is not
-    /// closed until `end`. Waits while an epoch is closed, which takes as long as the changes that
-    /// are under way. Nobody may wait for room in the log between the two: the destager could not
-    /// make any.
+    /// A change begins, before its record is appended: answers the epoch it belongs to, which is
+    /// not closed until `end`. Waits while an epoch is closed, which takes as long as the changes
+    /// that are under way. Nobody may wait for room in the log between the two: the destager could
+    /// not make any.
     package func begin() -> EpochID {
         let (epoch, isFull) =
             state.wait { state -> (EpochID, Bool)? in
@@ -123,15 +131,15 @@ package final class DirtyData: Sendable {
         }
     }
 
-    /// A client has set the time of modification of a file that is dirty; nothing happens when it is
-    /// not.
+    /// A client has set the time of modification of a file that is dirty; nothing happens when it
+    /// is not.
     package func setTimes(file: UInt64, handle: [UInt8], modified: Timestamp, at: LogPosition) {
         guard isDirty(file) else { return }
         change(file, handle, at, modified) { _, _ in nil }
     }
 
-    /// The file is about to lose its last name: when the datastore does not know it any more, what is
-    /// dirty of it may go without a word.
+    /// The file is about to lose its last name: when the datastore does not know it any more, what
+    /// is dirty of it may go without a word.
     package func expectRemoval(of file: UInt64) {
         state.withLock { $0.files[file]?.isRemovalExpected = true }
     }
@@ -145,7 +153,7 @@ package final class DirtyData: Sendable {
                 layer.epoch.files[file] = nil
                 state.subtract(layer.changes)
             }
-            if known.trouble != nil, let parked = known.layers.first {
+            if known.isParked, let parked = known.layers.first {
                 state.drain(parked.epoch, from: parked.changes.firstPosition)
             }
             state.hasNews = true
@@ -196,7 +204,8 @@ package final class DirtyData: Sendable {
     package var isEmpty: Bool { fileCount.load(ordering: .acquiring) == 0 }
 
     /// Puts the pieces of a range into `pieces`, in order and without holes. Nil when the file has
-    /// nothing dirty at all. While the pin is held, the records that the pieces name stay in the log.
+    /// nothing dirty at all. While the pin is held, the records that the pieces name stay in the
+    /// log.
     package func pieces(
         file: UInt64, offset: UInt64, length: UInt64, into pieces: inout [DirtyPiece]
     ) -> DirtyPin? {

@@ -89,7 +89,7 @@ package final class FileChanges: @unchecked Sendable {
             writtenTo = max(writtenTo, later.writtenTo)
         }
         modified = later.modified
-        records = []
+        records += later.records
         firstPosition = min(firstPosition, later.firstPosition)
     }
 }

@@ -26,6 +26,9 @@ package struct ExtentMap: Sendable {
         return 0
     }
 
+    /// The end of the last one; 0 when there is none.
+    package var end: UInt64 { leaves.last?.last?.end ?? 0 }
+
     /// Bytes of memory that the extents take, without what the allocator adds.
     package var memoryBytes: Int {
         let header = 32

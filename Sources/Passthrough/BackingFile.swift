@@ -13,6 +13,9 @@ package final class WritebackErrors: Sendable {
     /// Keeps an error for the next fsync.
     package func record(_ error: Errno) { code.store(error.code, ordering: .releasing) }
 
+    /// Nothing is kept.
+    package var isEmpty: Bool { code.load(ordering: .acquiring) == 0 }
+
     /// Takes the kept error, so that it is reported once.
     package func take() -> Errno? {
         let kept = code.exchange(0, ordering: .acquiringAndReleasing)

@@ -7,6 +7,9 @@ package enum Counter: Int, CaseIterable, Sendable {
     case backendReads, backendReadBytes, backendWrites, backendWriteBytes
     case savedReads, savedBytes
     case hitsFlash
+    /// Blocks answered from the journal; writes that merged there with others before they reached
+    /// the datastore, and their bytes.
+    case hitsDirty, savedWrites, savedWriteBytes
 }
 
 /// A row of counters, each changed atomically; a file has one, and the datastore has one that

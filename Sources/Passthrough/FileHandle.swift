@@ -47,6 +47,23 @@ package struct FileHandle: Hashable, Sendable {
         return (FileHandle(type: type, bytes: bytes), mount)
     }
 
+    /// Type and bytes in one list, as the journal keeps them.
+    package var encoded: [UInt8] {
+        var encoded: [UInt8] = []
+        encoded.reserveCapacity(4 + bytes.count)
+        for shift in stride(from: 0, to: 32, by: 8) {
+            encoded.append(UInt8(truncatingIfNeeded: UInt32(bitPattern: type) >> UInt32(shift)))
+        }
+        return encoded + bytes
+    }
+
+    /// The handle of such a list. Throws EINVAL when it is too short to be one.
+    package init(encoded: [UInt8]) throws(Errno) {
+        guard encoded.count > 4 else { throw .invalid }
+        let type = encoded[..<4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        self.init(type: Int32(bitPattern: type), bytes: Array(encoded[4...]))
+    }
+
     /// A handle from what statx(2) tells, for datastores that have none of their own.
     package static func derived(from attributes: Attributes) -> FileHandle {
         var bytes: [UInt8] = []

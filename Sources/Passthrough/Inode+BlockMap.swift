@@ -53,11 +53,15 @@ extension Inode {
     }
 
     /// Ends a change of ours that began under block map `map`.
-    package func endChange(map: UInt32, unsynced: Bool) {
+    /// `isDestage`: the log has it too, so that no client needs it made durable.
+    package func endChange(map: UInt32, unsynced: Bool, isDestage: Bool = false) {
         update { state in
             state.changesEnded &+= 1
             state.attributesAreOld = true
-            if unsynced { state.isUnsynced = true }
+            if unsynced {
+                state.isUnsynced = true
+                if !isDestage { state.owesSync = true }
+            }
             if map != blockMap.load(ordering: .relaxed), state.writesOfOldMap > 0 {
                 state.writesOfOldMap -= 1
             }

@@ -20,8 +20,8 @@ package final class Inode: Sendable {
     package let size = Atomic<UInt64>(0)
     /// Seconds of the monotonic clock at the last use, for eviction.
     package let lastUse = Atomic<UInt32>(0)
-    /// The effective read policy with the epoch of policies that it was found in:
-    /// epoch << 8 | policy.
+    /// The effective policies with the epoch of policies that they were found in:
+    /// epoch << 16 | write policy << 8 | read policy.
     package let policy = Atomic<UInt64>(0)
     /// The folder that it was last seen in, 0 when that is not known.
     package let parent = Atomic<UInt64>(0)
@@ -70,6 +70,9 @@ package struct InodeState {
     package var writesOfOldMap: UInt64 = 0
     /// Written and not yet known to be durable.
     package var isUnsynced = false
+    /// A client's write may have gone to the datastore without being made durable: so it is taken
+    /// for until the first fsync. What is destaged is unsynced too, but durable in the log.
+    package var owesSync = true
     /// Sizes that the file may have when it is sampled next, because changes of ours are under way
     /// or were when an earlier server died; nil: its size.
     package var sizes: ClosedRange<UInt64>?

@@ -21,6 +21,15 @@ package final class RangeLocks: Sendable {
         }
     }
 
+    /// Holds [start, end) if no overlapping range is held. Waits for nothing.
+    package func tryLock(_ start: UInt64, _ end: UInt64) -> Bool {
+        held.withLock { ranges in
+            if ranges.contains(where: { $0.start < end && start < $0.end }) { return false }
+            ranges.append(Held(start: start, end: end))
+            return true
+        }
+    }
+
     /// Lets a held range go.
     package func unlock(_ start: UInt64, _ end: UInt64) {
         held.update { ranges in

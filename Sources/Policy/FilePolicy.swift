@@ -42,3 +42,17 @@ package enum WritePolicy: UInt8, Sendable, CaseIterable {
         self = match
     }
 }
+
+extension WritePolicy {
+    /// True for the names of files whose writes never wait in the journal unless the file itself is
+    /// given a policy: locks of hypervisors (`.lck-*`, `*.lck`), which other hosts may have to see
+    /// on the datastore, and memory that a hypervisor swaps out (`*.vswp`), which is large and
+    /// worthless after a crash.
+    package static func isExcepted(_ name: [UInt8]) -> Bool {
+        name.starts(with: ".lck-".utf8) || ends(name, ".lck") || ends(name, ".vswp")
+    }
+
+    private static func ends(_ name: [UInt8], _ end: String) -> Bool {
+        name.count >= end.utf8.count && name.suffix(end.utf8.count).elementsEqual(end.utf8)
+    }
+}

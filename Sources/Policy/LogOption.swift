@@ -39,6 +39,22 @@ extension Limits {
     /// Smallest `dirty_max=`, in bytes: a single request of a client has up to 1 MiB.
     package static let minimumDirty: UInt64 = 4 << 20
 
+    /// Seconds that changes are held back for a snapshot beyond what was asked for: for the start
+    /// of the command and the word that it ended.
+    package static let quiesceMargin: UInt64 = 10
+
+    /// Seconds that dirty data may wait in the log before it is worth an alert, unless the
+    /// configuration of alerts says otherwise: a datastore that takes writes has it much earlier.
+    package static let dirtyAge: UInt64 = 300
+
+    /// Seconds that the log must have been above `dirty_max` to be worth an alert: a burst fills
+    /// it for a moment.
+    package static let logFilling: UInt64 = 10
+
+    /// Milliseconds in which a log that is about to be taken away must have been emptied: beyond
+    /// that the command is refused, and may be given again.
+    package static let leavingLog: UInt64 = 45_000
+
     /// Most seconds of `destage_delay=`: what waits longer is forgotten by those who wait for it.
     package static let destageDelay: UInt64 = 3600
 }

@@ -17,6 +17,8 @@ package struct Errno: Error, Hashable, BitwiseCopyable, Sendable {
     /// Not the kernel's: the request needs the flash device and no more, and the thread that works
     /// on it may not wait for that.
     package static let mustReadFlash = Errno(-2)
+    /// A file is not as we left it: others changed it, and what is kept for it is not written.
+    package static let changedByOthers = Errno(-3)
 
     package static let noEntry = Errno(ENOENT)
     package static let stale = Errno(ESTALE)

@@ -51,3 +51,6 @@ package struct Thread: Sendable {
 package func sleep(milliseconds: UInt64) {
     usleep(UInt32(clamping: milliseconds &* 1000))
 }
+
+/// Sleeps for so many nanoseconds, about.
+package func sleep(nanoseconds: UInt64) { usleep(UInt32(clamping: nanoseconds / 1000)) }

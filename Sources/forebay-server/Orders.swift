@@ -42,6 +42,7 @@ final class Orders: ServerOrders {
         try turn.withLock { (_) throws(Refusal) in
             let before = options.value
             let after = try RuntimeOptions.apply(changes, to: before)
+            try leaveLog(after, before)
             do throws(Errno) {
                 let earlier = slots.laterOptions
                 try slots.setLaterOptions(RuntimeOptions.merge(changes, into: earlier))
@@ -51,6 +52,8 @@ final class Orders: ServerOrders {
             options.value = after
             datastore.setTimeouts(
                 attributes: after.attributeTimeout, backend: after.backendTimeout)
+            if after.write != before.write { datastore.setWritePolicy(after.write) }
+            datastore.setDestaging(delay: after.destageDelay, dirtyMax: after.dirtyMax)
             SystemLog.notice("set \(changes.joined(separator: " "))")
             return Self.hasOtherTiers(after, before) ? successor(.handOver) : OrderResult()
         }
@@ -61,6 +64,22 @@ final class Orders: ServerOrders {
     private static func hasOtherTiers(_ after: MountOptions, _ before: MountOptions) -> Bool {
         after.ram != before.ram || after.flash?.path != before.flash?.path
             || (after.flash != nil && after.flashWritesPerDay != before.flashWritesPerDay)
+            || after.log?.path != before.log?.path
+            || (after.log != nil && after.destageOrder != before.destageOrder)
+    }
+
+    /// Before a log goes, what is in it goes to the datastore. A log that failed is left behind
+    /// likewise: what can be read of it is there or set aside.
+    private func leaveLog(_ after: MountOptions, _ before: MountOptions) throws(Refusal) {
+        guard let log = before.log, after.log?.path != log.path else { return }
+        do throws(Errno) {
+            try datastore.leaveLog(
+                deadline: monotonicNanoseconds() + .milliseconds(Limits.leavingLog))
+        } catch {
+            throw Refusal(
+                "log '\(log.path)'", "is not empty yet: \(error)",
+                hint: "'forebay flush \(before.mountpoint)', and try again")
+        }
     }
 
     func bypass(_ isOn: Bool) throws(Refusal) -> OrderResult {

@@ -52,13 +52,15 @@ struct Server {
             ControlService(datastore: datastore, facts: facts, server: orders),
             at: options.controlSocket)
         try handOver.awaitSignal()
+        try LogAlerts.start(datastore, options)
         let end = try session.run(
             predecessor: invocation.predecessor, diedAt: invocation.diedAt
         ) { invocation.report("ready") }
         if case .handedOver(let isIdle) = end {
             Self.exitAnyway(after: 1, status: handOver.status)
             datastore.handOver(
-                isIdle: isIdle, keepsFlash: live.value.flash == options.flash)
+                isIdle: isIdle, keepsFlash: live.value.flash == options.flash,
+                keepsLog: live.value.log?.path == options.log?.path)
             // Threads that read requests live on: nothing that they use may be torn down.
             _exit(handOver.status.rawValue)
         }

@@ -6,7 +6,7 @@ import Syscalls
 struct SetCommand: Command {
     static let configuration = CommandConfiguration(
         commandName: "set",
-        abstract: "Change the tiers, write or the timeouts of a mount while it serves.",
+        abstract: "Change the tiers, the journal or the timeouts of a mount while it serves.",
         discussion: "What is set lasts until the unmount.")
 
     @Argument(help: "The mount.")
@@ -17,21 +17,26 @@ struct SetCommand: Command {
 
     func execute() throws(Refusal) {
         let mount = try MountedDatastore.find(mountpoint)
-        let flash = try prepareFlash(of: mount)
+        let made = try prepareDevices(of: mount)
         let answer: JSONValue
         do throws(Refusal) {
             answer = try mount.change("set " + changes.joined(separator: " "))
         } catch {
-            flash?.takeBack()
+            made.takeBack()
             throw error
         }
         if answer["restarts"] != nil { try mount.awaitSuccessor(answer) }
     }
 
-    /// Refuses a flash device that cannot be used; answers a file that was made for it. Nothing is
-    /// made when anything else that is asked for is refused.
-    private func prepareFlash(of mount: MountedDatastore) throws(Refusal) -> FlashChoice? {
-        guard changes.contains(where: { $0.contains("flash=") }) else { return nil }
+    /// Refuses a device that cannot be used; answers the files that were made. Nothing is made when
+    /// anything else that is asked for is refused.
+    private func prepareDevices(
+        of mount: MountedDatastore
+    ) throws(Refusal) -> Mounter.Preparation {
+        var made = Mounter.Preparation()
+        guard changes.contains(where: { $0.contains("flash=") || $0.contains("log=") }) else {
+            return made
+        }
         let status = try mount.ask("status", milliseconds: StatusCommand.patience)
         guard let backing = status["backing"]?.plain, let options = status["options"]?.plain else {
             throw Refusal("'\(mount.mountpoint)'", "does not tell its options")
@@ -39,10 +44,19 @@ struct SetCommand: Command {
         let before = try MountOptionsParser.parse(
             backing: backing, mountpoint: mount.mountpoint, options: [options])
         let after = try RuntimeOptions.apply(changes, to: before)
-        guard after.flash?.path != before.flash?.path, let choice = FlashChoice(after) else {
-            return nil
+        // The log in use is left behind empty: only what is new is looked at.
+        if after.log != nil, after.log?.path != before.log?.path {
+            made.log = try LogChoice(after).prepare(whenEmpty: true)
         }
-        return try choice.prepare() ? choice : nil
+        if after.flash?.path != before.flash?.path, let flash = FlashChoice(after) {
+            do throws(Refusal) {
+                made.flash = try flash.prepare() ? flash : nil
+            } catch {
+                made.takeBack()
+                throw error
+            }
+        }
+        return made
     }
 }
 

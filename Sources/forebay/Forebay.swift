@@ -18,6 +18,7 @@ struct Forebay: ParsableCommand {
             DropCommand.self, PreflightCommand.self, ExportCommand.self, UnexportCommand.self,
             SetCommand.self, BypassCommand.self, UpgradeCommand.self, AlertCommand.self,
             WarmCommand.self, EstimateCommand.self, FormatCommand.self, CheckCommand.self,
+            QuiesceCommand.self,
         ])
 
     /// Parses the arguments and does what they say. Help and version go to standard output.

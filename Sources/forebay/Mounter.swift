@@ -25,25 +25,56 @@ struct Mounter {
     /// Mounts; returns when the mount serves, or with `foreground` when it is gone. On a refusal
     /// nothing is mounted and nothing is left.
     func mount(foreground: Bool) throws(Refusal) {
-        let flash = try prepare()
+        let made = try prepare()
         if !foreground, ServiceHandOver(options).isDone() { return }
         let keeper: pid_t
         do throws(Refusal) {
             keeper = try start(foreground: foreground)
         } catch {
-            flash?.takeBack()
+            made.takeBack()
             throw error
         }
         if foreground { try Foreground(keeper: keeper, options: options).stay() }
     }
 
-    /// Refuses what cannot be mounted, and makes the state folder and the flash file. Answers the
-    /// latter when it was not there before.
+    /// What `prepare` has made and a mount that fails takes back.
+    struct Preparation {
+        var flash: FlashChoice?
+        var log: LogChoice.Outcome?
+
+        func takeBack() {
+            flash?.takeBack()
+            log?.takeBack()
+        }
+    }
+
+    /// Refuses what cannot be mounted, and makes the state folder and the files of flash and log.
+    /// Answers those that were not there before.
     @discardableResult
-    func prepare() throws(Refusal) -> FlashChoice? {
+    func prepare() throws(Refusal) -> Preparation {
         let preflight = Preflight(options: options, expectedMounts: expectedMounts)
         if let refusal = preflight.refusal() { throw refusal }
         try makeStateFolder()
+        var made = Preparation()
+        made.log = try prepareLog()
+        do throws(Refusal) {
+            made.flash = try prepareFlash()
+        } catch {
+            made.takeBack()
+            throw error
+        }
+        return made
+    }
+
+    private func prepareLog() throws(Refusal) -> LogChoice.Outcome {
+        let outcome = try LogChoice(options).prepare(isUnattended: isUnattended)
+        guard !outcome.warning.isEmpty else { return outcome }
+        SystemLog.warning(outcome.warning)
+        if !isUnattended { standardError("forebay: warning: \(outcome.warning)") }
+        return outcome
+    }
+
+    private func prepareFlash() throws(Refusal) -> FlashChoice? {
         guard let flash = FlashChoice(options) else { return nil }
         do throws(Refusal) {
             return try flash.prepare() ? flash : nil

@@ -1,14 +1,15 @@
-import Alerts
 import ArgumentParser
 import ControlPath
 import Policy
+import Syscalls
 
 /// Longest time that an order may take: a day, in milliseconds.
 private let orderPatience: UInt64 = 86_400_000
 
 struct FlushCommand: Command {
     static let configuration = CommandConfiguration(
-        commandName: "flush", abstract: "Return when all dirty data is on the datastore.")
+        commandName: "flush", abstract: "Return when all dirty data is on the datastore.",
+        discussion: "What is written meanwhile is not waited for. What is cached stays cached.")
 
     @Argument(help: "The mount.")
     var mountpoint: String
@@ -16,7 +17,12 @@ struct FlushCommand: Command {
     @Argument(help: "Files or folders below it; all of it when left out.")
     var paths: [String] = []
 
-    func execute() throws(Refusal) { try order("flush", mountpoint, paths) }
+    func execute() throws(Refusal) {
+        let mount = try MountedDatastore.find(mountpoint)
+        let progress = FlushProgress(mount)
+        defer { progress.finish() }
+        try order("flush", mount, paths)
+    }
 }
 
 struct DropCommand: Command {
@@ -29,59 +35,15 @@ struct DropCommand: Command {
     @Argument(help: "Files or folders below it; all of it when left out.")
     var paths: [String] = []
 
-    func execute() throws(Refusal) { try order("drop", mountpoint, paths) }
+    func execute() throws(Refusal) { try order("drop", try .find(mountpoint), paths) }
 }
 
-private func order(_ verb: String, _ mountpoint: String, _ paths: [String]) throws(Refusal) {
-    let mount = try MountedDatastore.find(mountpoint)
+private func order(
+    _ verb: String, _ mount: MountedDatastore, _ paths: [String]
+) throws(Refusal) {
     // All paths are looked at before anything is done.
     var lines: [String] = []
     for path in paths { lines.append("\(verb) \(try mount.inner(path))") }
     if lines.isEmpty { lines = [verb] }
     for line in lines { try mount.order(line, milliseconds: orderPatience) }
-}
-
-struct PreflightCommand: Command {
-    static let configuration = CommandConfiguration(
-        commandName: "preflight", abstract: "Check what a mount needs; changes nothing.")
-
-    @Argument(help: "The folder of the datastore.")
-    var backing: String
-
-    @Argument(help: "Where the accelerated datastore would appear.")
-    var mountpoint: String
-
-    @Option(
-        name: .customShort("o"), parsing: .unconditionalSingleValue,
-        help: ArgumentHelp("Mount options, separated by commas.", valueName: "options"))
-    var options: [String] = []
-
-    @Flag(help: "Print one JSON object.")
-    var json = false
-
-    func execute() throws(Refusal) {
-        let request = try MountRequest(backing: backing, mountpoint: mountpoint, options: options)
-        let preflight = Preflight(
-            options: request.options, expectedMounts: request.expectedMounts)
-        let alerts = AlertConfiguration.preflight(name: request.options.name)
-        let checks = preflight.all() + [alerts]
-        let failed = checks.filter { $0.result == .fail }
-        if json {
-            var writer = JSONWriter()
-            writer.add("result", PreflightCheck.worst(of: checks).rawValue)
-            writer.add("checks", list: checks.map(\.json))
-            print(writer.finish())
-        } else {
-            for check in checks {
-                let mark = check.result.rawValue.uppercased()
-                print("\(mark)  \(check.name): \(check.subject) \(check.reason)")
-                if !check.mend.isEmpty { print("      -> \(check.mend)") }
-            }
-        }
-        guard failed.isEmpty else {
-            throw Refusal(
-                "preflight", "\(failed.count) of \(checks.count) requirements are not met",
-                hint: "do what stands behind the arrows")
-        }
-    }
 }

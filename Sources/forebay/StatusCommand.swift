@@ -13,6 +13,9 @@ struct StatusCommand: Command {
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @Flag(help: "Only whether all data is on the datastore; exit status 1 when it is not.")
+    var home = false
+
     /// Milliseconds that a server may take to answer.
     static let patience: UInt64 = 5000
 
@@ -20,6 +23,7 @@ struct StatusCommand: Command {
         guard geteuid() == 0 else {
             throw Refusal("permission", "only root may ask a server", hint: "use sudo")
         }
+        if home { return try tellHome() }
         if let mountpoint {
             try show(try MountedDatastore.find(mountpoint))
         } else {
@@ -38,6 +42,23 @@ struct StatusCommand: Command {
     private func show(_ mount: MountedDatastore) throws(Refusal) {
         let status = try ask(mount)
         print(json ? status.json : StatusTable(status).text)
+    }
+
+    /// One line for each mount, and a refusal for those that need their log.
+    private func tellHome() throws(Refusal) {
+        guard !json else { throw .usage("--home", "is no JSON", hint: "leave out --json") }
+        var mounts = MountedDatastore.all()
+        if let mountpoint { mounts = [try .find(mountpoint)] }
+        var away: [String] = []
+        for mount in mounts {
+            let isHome = try ask(mount)["all_data_home"] == .flag(true)
+            print("\(mount.mountpoint): all data home: \(isHome ? "yes" : "no")")
+            if !isHome { away.append(mount.mountpoint) }
+        }
+        guard let first = away.first else { return }
+        throw Refusal(
+            "'\(first)'", "data is in the log that is not on the datastore",
+            hint: "'forebay flush \(first)' brings it home")
     }
 
     private func showAll() throws(Refusal) {

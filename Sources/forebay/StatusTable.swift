@@ -13,6 +13,7 @@ struct StatusTable {
             ("all data home", status["all_data_home"] == .flag(true) ? "yes" : "no"),
             ("RAM tier", ram),
             ("flash tier", flash),
+            ("journal", log),
         ]
         let numbers = [
             ("hit ratio", hits),
@@ -29,7 +30,6 @@ struct StatusTable {
                 "\(word("backend_writes")) requests, \(size("backend_write_bytes"))"
             ),
             ("saved", "\(word("saved_ios")) requests, \(size("saved_bytes"))"),
-            ("dirty", size("dirty_bytes")),
             ("known files", "\(word("inodes")), \(word("descriptors")) open on the datastore"),
             (
                 "processes",
@@ -42,7 +42,7 @@ struct StatusTable {
         var lines = [
             "\(word("name")): \(word("backing")) on \(word("mountpoint")), \(access)"
         ]
-        for (title, value) in tiers + flashRows + numbers {
+        for (title, value) in tiers + flashRows + logRows + numbers {
             let padding = String(repeating: " ", count: max(1, 18 - title.count))
             lines.append("  \(title)\(padding)\(value)")
         }
@@ -64,7 +64,7 @@ struct StatusTable {
 
     private var hits: String {
         "\(word("hit_ratio")) (RAM \(word("hits_ram")), flash \(word("hits_flash")),"
-            + " zero \(word("hits_zero")), missed \(word("misses")),"
+            + " journal \(word("hits_dirty")), zero \(word("hits_zero")), missed \(word("misses")),"
             + " bypassed \(word("bypassed")))"
     }
 
@@ -96,6 +96,37 @@ struct StatusTable {
         if damaged != "0" || failed != "0" {
             rows.append(("  damage", "\(damaged) blocks damaged, \(failed) not readable"))
         }
+        return rows
+    }
+
+    private var log: String {
+        let state = word("log_state")
+        guard state != "none" else { return state }
+        return "\(state), \(size("dirty_bytes")) dirty in \(word("dirty_files")) files"
+    }
+
+    /// More of a journal; nothing without one.
+    private var logRows: [(String, String)] {
+        guard word("log_state") != "none" else { return [] }
+        var rows = [
+            (
+                "  device",
+                "\(word("log_path")), \(size("log_used_bytes")) of \(size("log_size_bytes")) in use"
+            ),
+            (
+                "  dirty",
+                "oldest \(word("dirty_oldest_seconds")) s, writers are slowed from"
+                    + " \(size("dirty_max_bytes"))"
+            ),
+            (
+                "  destaged",
+                "\(size("destaged_bytes")), now \(size("destage_bytes_per_second")) a second"
+            ),
+        ]
+        if word("set_aside_files") != "0" {
+            rows.append(("  set aside", "\(word("set_aside_files")) files, see the log"))
+        }
+        if let loss = status["log_last_loss"]?.plain { rows.append(("  lost", loss)) }
         return rows
     }
 

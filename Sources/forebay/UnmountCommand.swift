@@ -64,11 +64,29 @@ struct Unmounter {
             processes = ["keeper_pid", "server_pid"].compactMap {
                 status[$0]?.unsigned.flatMap { pid_t(exactly: $0) }
             }.filter { $0 > 0 }
-            try serving.order("flush", milliseconds: left)
+            try flush(serving)
         }
         try detach(path)
         try awaitEnd(of: processes, name: serving?.name)
         runFolder.removeStale(mountpoint: path)
+    }
+
+    /// Brings dirty data home. When that does not end in time, everything stays as it is.
+    private func flush(_ serving: MountedDatastore) throws(Refusal) {
+        let progress = FlushProgress(serving)
+        defer { progress.finish() }
+        let seconds = left / 1000 + 1
+        do throws(Refusal) {
+            try serving.order("flush-within \(seconds)", milliseconds: left + 2000)
+        } catch {
+            let status = try? serving.ask("status", milliseconds: StatusCommand.patience)
+            let dirty = status?["dirty_bytes"]?.unsigned ?? 0
+            guard dirty > 0 else { throw error }
+            throw Refusal(
+                "'\(mountpoint)'",
+                "stays mounted: \(ByteSize.readable(dirty)) are not on the datastore yet",
+                hint: "try again with a longer --timeout; 'umount' leaves them in the log")
+        }
     }
 
     private func find() -> MountedDatastore? {

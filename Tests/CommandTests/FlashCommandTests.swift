@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ["format"], ["check"], ["format", "--flash"], ["format", "--log", "/dev/null"],
+        ["format"], ["check"], ["format", "--flash"], ["format", "--log"],
         ["check", "--flash", "/a", "--force"],
     ])
     func wrongUsage(_ arguments: [String]) throws {

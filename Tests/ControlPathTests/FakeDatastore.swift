@@ -18,6 +18,8 @@ final class FakeDatastore: ControlledDatastore {
         var failure: Errno?
         /// Milliseconds that a flush takes.
         var flushTime: UInt64 = 0
+        var isQuiesced = false
+        var releases = 0
     }
 
     let state = Mutex(State())
@@ -53,6 +55,7 @@ final class FakeDatastore: ControlledDatastore {
 
     func setWritePolicy(_ policy: WritePolicy?, of node: NodeID) throws(Errno) {
         try check(node)
+        guard policy != .back || state.withLock({ $0.report.log != nil }) else { throw .invalid }
         state.withLock { $0.writePolicy = policy }
     }
 
@@ -65,6 +68,33 @@ final class FakeDatastore: ControlledDatastore {
         try check(node)
         sleep(milliseconds: state.withLock { $0.flushTime })
         state.withLock { $0.flushed.append(node.rawValue) }
+    }
+
+    func startFlush(_ node: NodeID) throws(Errno) { try flushAll(node) }
+
+    func flushAll(_ node: NodeID, deadline: UInt64) throws(Errno) {
+        try check(node)
+        let end = monotonicNanoseconds() + state.withLock { $0.flushTime } * .milliseconds(1)
+        while monotonicNanoseconds() < end {
+            if monotonicNanoseconds() >= deadline { throw .timedOut }
+            sleep(milliseconds: 5)
+        }
+        state.withLock { $0.flushed.append(node.rawValue) }
+    }
+
+    func logReport() -> LogReport? { state.withLock { $0.report.log } }
+
+    func quiesce(deadline: UInt64) throws(Errno) {
+        if state.withLock({ $0.isQuiesced }) { throw .busy }
+        try flushAll(.root, deadline: deadline)
+        state.withLock { $0.isQuiesced = true }
+    }
+
+    func release() {
+        state.withLock { state in
+            state.isQuiesced = false
+            state.releases += 1
+        }
     }
 
     func resolve(path: String) throws(Errno) -> NodeID {

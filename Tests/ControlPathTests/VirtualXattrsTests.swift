@@ -46,6 +46,9 @@ import Testing
         "dirty_bytes",
     ]
     private static let rootOnly = [
+        "log_state", "log_size_bytes", "log_used_bytes", "dirty_files", "dirty_oldest_seconds",
+        "dirty_max_bytes", "destage_bytes_per_second", "destaged_bytes", "set_aside_files",
+        "all_data_home",
         "unique_bytes_ram", "unique_bytes_flash", "unique_bytes", "dedup_ratio", "health",
         "health_transitions", "version", "uptime", "restarts", "flash_state", "flash_loaded",
         "flash_size_bytes", "flash_written_bytes", "flash_writes_per_day", "flash_index_bytes",
@@ -117,6 +120,43 @@ import Testing
         #expect(get("flash_damaged_blocks") == .success("7"))
         for number in [-1, .nan, .infinity] { #expect(Ratio.text(number) == "0.00") }
         #expect(Ratio.text(1e300) == "1000000000.00")
+    }
+
+    @Test func theJournalIsReported() throws {
+        #expect(get("log_state") == .success("none"))
+        #expect(get("all_data_home") == .success("yes"))
+        var log = LogReport()
+        log.state = "on"
+        log.capacity = 1 << 30
+        log.used = 5 << 20
+        log.dirtyBytes = 4 << 20
+        log.dirtyFiles = 2
+        log.oldestSeconds = 3
+        log.setAsideFiles = 1
+        datastore.state.withLock { [log] in
+            $0.report.log = log
+            $0.statistics.dirtyBytes = 4 << 20
+            $0.statistics.hitsDirty = 3
+            $0.statistics.misses = 1
+            $0.statistics.savedReads = 3
+            $0.statistics.savedWrites = 4
+            $0.statistics.savedBytes = 100
+            $0.statistics.savedWriteBytes = 1000
+        }
+        #expect(get("log_state") == .success("on"))
+        #expect(set("policy", "back", file) == nil)
+        #expect(get("policy", file) == .success("back"))
+        #expect(get("log_size_bytes") == .success("1073741824"))
+        #expect(get("dirty_bytes", file) == .success("4194304"))
+        #expect(get("dirty_files") == .success("2"))
+        #expect(get("set_aside_files") == .success("1"))
+        #expect(get("hits_dirty", file) == .success("3"))
+        #expect(get("hit_ratio") == .success("0.7500"))
+        #expect(get("saved_ios", file) == .success("7"))
+        #expect(get("saved_bytes", file) == .success("1100"))
+        #expect(get("all_data_home") == .success("no"))
+        let stats = try #require(JSONValue(parsing: try get("stats").get()))
+        #expect(stats["all_data_home"] == .flag(false))
     }
 
     @Test func statsHoldsEveryNumber() throws {

@@ -1,6 +1,8 @@
 import CLinux
+import Devices
 import FlashTier
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import Synchronization
@@ -21,7 +23,7 @@ final class Fixture: Sendable {
     init(
         ram: Int = 8 << 20, attributeTimeout: Double = 10, readOnly: Bool = false,
         on folder: TemporaryFolder? = nil, frames: Int32? = nil, bypass: BypassMode = .off,
-        flash: String? = nil
+        flash: String? = nil, log: String? = nil, destageDelay: Double = 5
     ) throws {
         WaitMode.set(mayWait: true)
         self.folder = try folder ?? TemporaryFolder("datapath")
@@ -31,11 +33,25 @@ final class Fixture: Sendable {
             name: "test", state: self.folder.path("state"), ram: ram,
             attributeTimeout: attributeTimeout, readOnly: readOnly)
         if let flash { options.flash = FlashOption(path: self.folder.path(flash)) }
+        if let log {
+            let path = self.folder.path(log)
+            if !Files.exists(path) { try Self.formatLog(path) }
+            options.log = LogOption(path: path)
+            options.write = .back
+            options.destageDelay = destageDelay
+        }
         datastore = try Datastore(
             options: options,
             framesDescriptor: frames, counters: nil, bypass: bypass)
         let datastore = datastore
         try #require(eventually { datastore.isTreeKnown.load(ordering: .acquiring) })
+    }
+
+    /// A log of 64 MiB.
+    private static func formatLog(_ path: String) throws {
+        try Files.write(path, "")
+        Glibc.truncate(path, 64 << 20)
+        try LogFormat.format(FileDevice(path: path))
     }
 
     deinit { close() }

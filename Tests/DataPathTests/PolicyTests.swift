@@ -147,3 +147,82 @@ import Testing
         #expect(met.hits == 128)
     }
 }
+
+@Suite struct WritePolicyTests {
+    /// A fixture with folder/file.
+    private func tree() throws -> (fixture: Fixture, folder: NodeID, file: NodeID) {
+        let fixture = try Fixture()
+        mkdir(fixture.backing("folder"), 0o755)
+        try Files.write(fixture.backing("folder/file"), Content.blocks(seed: 1, count: 1))
+        let datastore = fixture.datastore
+        return (
+            fixture, try datastore.resolve(path: "folder"),
+            try datastore.resolve(path: "folder/file")
+        )
+    }
+
+    @Test func theNearestSettingHoldsAndThenTheMounts() throws {
+        let (fixture, folder, file) = try tree()
+        let datastore = fixture.datastore
+        #expect(try datastore.writePolicy(of: file) == .through)
+        datastore.setWritePolicy(.back)
+        #expect(try datastore.writePolicy(of: file) == .back)
+        try datastore.setWritePolicy(.through, of: folder)
+        #expect(try datastore.writePolicy(of: file) == .through)
+        #expect(try datastore.readPolicy(of: file) == .normal)
+        try datastore.setWritePolicy(nil, of: folder)
+        #expect(try datastore.writePolicy(of: file) == .back)
+        datastore.setWritePolicy(.through)
+        #expect(try datastore.writePolicy(of: file) == .through)
+        // There is no log here.
+        #expect(throws: Errno.invalid) { try datastore.setWritePolicy(.back, of: file) }
+    }
+
+    @Test func locksAndSwapNeverWaitInTheJournal() throws {
+        let (fixture, folder, file) = try tree()
+        let datastore = fixture.datastore
+        datastore.setWritePolicy(.back)
+        var name = "file"
+        for (next, policy) in [
+            ("vm-1.vswp", WritePolicy.through), ("vm-1.vmdk", .back), (".lck-0a00", .through),
+            ("vm.lck", .through), ("vm.lck1", .back), ("lck-1", .back),
+        ] {
+            try datastore.rename(
+                parent: folder, name: name, newParent: folder, newName: next, flags: 0)
+            #expect(try datastore.writePolicy(of: file) == policy, "\(next)")
+            name = next
+        }
+        // A folder may be called so.
+        mkdir(fixture.backing("x.lck"), 0o755)
+        let other = try datastore.resolve(path: "x.lck")
+        #expect(try datastore.writePolicy(of: other) == .back)
+    }
+
+    @Test func changesWaitWhileTheDatastoreHoldsStill() throws {
+        let (fixture, _, file) = try tree()
+        let datastore = fixture.datastore
+        try datastore.quiesce(deadline: monotonicNanoseconds() + .seconds(60))
+        #expect(throws: Errno.busy) {
+            try datastore.quiesce(deadline: monotonicNanoseconds() + .seconds(60))
+        }
+        let bytes = [UInt8](repeating: 7, count: 4096)
+        let written = Condition(false)
+        let writer = try Thread(name: "writer") {
+            WaitMode.set(mayWait: true)
+            let count = bytes.withUnsafeBytes { buffer in
+                (try? datastore.write(
+                    file, bytes: buffer, offset: 0, flags: 0, killSetID: false)) ?? 0
+            }
+            written.update { $0 = count == 4096 }
+        }
+        let isEarly = written.wait(until: monotonicNanoseconds() + .milliseconds(200)) {
+            $0 ? true : nil
+        }
+        #expect(isEarly == nil, "it waits")
+        #expect(try Files.read(fixture.backing("folder/file")) == Content.blocks(seed: 1, count: 1))
+        datastore.release()
+        writer.join()
+        #expect(written.withLock { $0 })
+        #expect(try Files.read(fixture.backing("folder/file")) == bytes)
+    }
+}

@@ -12,3 +12,5 @@ void CHash_prepare(struct CHash_key *key, const uint8_t *key_block);
 void CHash_fingerprint(const struct CHash_key *key, const void *block, uint8_t *fingerprint);
 /// The 20 bytes of SHA-1, for names (UUID version 5) and nothing that an attacker may choose.
 void CHash_sha1(const uint8_t *bytes, size_t count, uint8_t *digest);
+/// XXH3 in 64 bits: fast, and no secret against those who know the seed.
+uint64_t CHash_checksum(const void *bytes, size_t count, uint64_t seed);

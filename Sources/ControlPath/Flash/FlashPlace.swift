@@ -5,50 +5,25 @@ import Syscalls
 
 /// A device or file of the flash tier, as commands look at it while no mount uses it.
 package struct FlashPlace: Sendable {
+    let device: DevicePlace
     /// Its path, absolute.
-    package let path: String
+    package var path: String { device.path }
 
-    package init(_ path: String) { self.path = path }
+    package init(_ path: String) { device = DevicePlace(key: "flash", path: path) }
 
-    private var subject: String { "flash '\(path)'" }
+    private var subject: String { device.subject }
 
     /// The command that prepares it.
-    package var formatting: String { "'forebay format --flash \(path)' prepares it" }
+    package var formatting: String { device.formatting }
 
     /// Opens it for one user. Throws a refusal that says why it cannot be.
     package func open(readOnly: Bool) throws(Refusal) -> FileDevice {
-        do throws(Errno) {
-            return try FileDevice(path: path, readOnly: readOnly)
-        } catch {
-            switch error {
-            case .noEntry:
-                throw Refusal(subject, "there is no such device or file")
-            case .busy:
-                throw Refusal(subject, "is in use\(user)", hint: "end that, or name another device")
-            case .invalid, .isDirectory:
-                throw Refusal(
-                    subject,
-                    "is neither a block device nor a file that can be used directly (O_DIRECT)",
-                    hint: "name a device, or a file on a local disk")
-            default: throw Refusal(subject, "cannot be opened: \(error)")
-            }
-        }
-    }
-
-    /// The mount that uses it, as the end of a sentence; empty when it is none of ours.
-    private var user: String {
-        let mount = RunFolder().mounts().first { mount in
-            mount.options.split(separator: ",").contains { option in
-                guard option.hasPrefix("flash=") else { return false }
-                return (try? FlashOption.parse(String(option.dropFirst(6))))??.path == path
-            }
-        }
-        return mount.map { " by the mount at '\($0.mountpoint)'" } ?? ""
+        try device.open(readOnly: readOnly)
     }
 
     /// What is on it.
     package func contents(of device: FileDevice) throws(Refusal) -> FlashFormat.Contents {
-        try answer { () throws(Errno) in try FlashFormat.contents(of: device) }
+        try self.device.answer { () throws(Errno) in try FlashFormat.contents(of: device) }
     }
 
     /// Makes it an empty flash tier that belongs to nobody. What is on it is lost.
@@ -59,7 +34,7 @@ package struct FlashPlace: Sendable {
                 subject, "is too small for a flash tier: \(ByteSize.readable(device.size))",
                 hint: "take at least \(ByteSize.exact(Limits.minimumFlash))")
         }
-        try answer { () throws(Errno) in try FlashFormat.format(device) }
+        try self.device.answer { () throws(Errno) in try FlashFormat.format(device) }
     }
 
     /// Its header. Refuses what is not formatted, is damaged, or is shorter than it was.
@@ -77,7 +52,7 @@ package struct FlashPlace: Sendable {
         do throws(Errno) {
             header = try FlashHeader.read(from: device)
         } catch {
-            guard error == .invalid else { throw failure(error) }
+            guard error == .invalid else { throw self.device.failure(error) }
             throw Refusal(subject, "both copies of its header are damaged", hint: formatting)
         }
         guard device.size / 4096 >= header.blocks else {
@@ -85,18 +60,5 @@ package struct FlashPlace: Sendable {
                 subject, "is shorter than it was when it was formatted", hint: formatting)
         }
         return header
-    }
-
-    /// Errors of the device as refusals.
-    private func answer<Result>(_ body: () throws(Errno) -> Result) throws(Refusal) -> Result {
-        do throws(Errno) {
-            return try body()
-        } catch {
-            throw failure(error)
-        }
-    }
-
-    private func failure(_ error: Errno) -> Refusal {
-        Refusal(subject, "the device fails: \(error)", hint: "see the kernel's log, 'dmesg'")
     }
 }

@@ -1,3 +1,5 @@
+import Syscalls
+
 /// A kind of request from the kernel: linux/fuse.h, enum fuse_opcode.
 package struct OperationCode: Equatable, Sendable {
     package let rawValue: UInt32
@@ -48,10 +50,15 @@ package struct OperationCode: Equatable, Sendable {
 
     private static let namespace = bits(6, 8, 9, 10, 11, 12, 13, 35, 45, 51)
 
-    /// Always needs the datastore: goes to a thread that may wait without a first attempt.
+    /// What the thread must be able to wait for, so that a first attempt elsewhere is in vain; nil
+    /// when it may be answered from memory. `hasLog`: writes may go no farther than a log device.
     @inline(__always)
-    var alwaysWaits: Bool { isIn(Self.waiting) }
+    func neededMode(hasLog: Bool) -> WaitMode? {
+        guard isIn(Self.waiting) else { return nil }
+        return hasLog && isIn(Self.logged) ? .flash : .datastore
+    }
 
+    private static let logged = bits(16, 20)
     private static let waiting = mutating | bits(18, 20, 29, 30, 46, 50)
 
     /// May be answered from memory while the datastore is silent.

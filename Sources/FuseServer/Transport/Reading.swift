@@ -58,7 +58,9 @@ extension Session {
             slots.count(CounterWord.opcodes + Int(operation.rawValue))
         }
         if operation.isSpecial { return special(slot, operation) }
-        if operation.alwaysWaits { return park(slot, length: length, for: .datastore) }
+        if let mode = operation.neededMode(hasLog: datastore.hasLog) {
+            return park(slot, length: length, for: mode)
+        }
         context.begin(slot, length: length, isRepeat: false)
         process(context)
         if let mode = context.neededMode { return park(slot, length: length, for: mode) }

@@ -1,62 +1,28 @@
-import ArgumentParser
 import ControlPath
-import Devices
 import FlashTier
-import Glibc
 import Policy
 import Syscalls
 
-struct FormatCommand: Command {
-    static let configuration = CommandConfiguration(
-        commandName: "format", abstract: "Prepare a device for the flash tier.")
+/// All of a flash device, read by `forebay check --flash`.
+struct FlashReading {
+    private let path: String
 
-    @Option(
-        help: ArgumentHelp("A block device, a partition or a file.", valueName: "device"))
-    var flash: String
+    init(_ path: String) { self.path = path }
 
-    @Flag(help: "Even if the device holds something else, which is lost.")
-    var force = false
-
-    func execute() throws(Refusal) {
-        let place = FlashPlace(flash)
-        let device = try place.open(readOnly: false)
-        let contents = try place.contents(of: device)
-        if case .foreign(let what) = contents, !force {
-            throw Refusal(
-                "'\(flash)'", "it holds \(what)",
-                hint: "with --force that is lost and the device formatted")
-        }
-        try place.format(device)
-        let owner = if case .ours(let owner) = contents { owner } else { "" }
-        let before = owner.isEmpty ? "" : ", which was the cache of \(owner)"
-        print("formatted '\(flash)'\(before): \(ByteSize.readable(device.size)) of flash tier")
-    }
-}
-
-struct CheckCommand: Command {
-    static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Read all of a flash device; changes nothing.")
-
-    @Option(
-        help: ArgumentHelp("A formatted device that no mount uses.", valueName: "device"))
-    var flash: String
-
-    @Flag(help: "Print one JSON object.")
-    var json = false
-
-    func execute() throws(Refusal) {
+    /// Prints what was found; throws when it is damage.
+    func report(json: Bool) throws(Refusal) {
         let check = try verify()
         print(json ? check.json : check.text)
         guard !check.isDamaged else {
             throw Refusal(
-                "'\(flash)'", "it is damaged",
+                "'\(path)'", "it is damaged",
                 hint: "what is damaged is never returned to a client; if it comes again,"
                     + " replace the device")
         }
     }
 
     private func verify() throws(Refusal) -> FlashCheck {
-        let place = FlashPlace(flash)
+        let place = FlashPlace(path)
         let device = try place.open(readOnly: true)
         _ = try place.header(of: device)
         var progress: ProgressBar?
@@ -67,7 +33,7 @@ struct CheckCommand: Command {
                 progress?.show(done)
             }
         } catch {
-            throw Refusal("'\(flash)'", "it cannot be read: \(error)")
+            throw Refusal("'\(path)'", "it cannot be read: \(error)")
         }
     }
 }

@@ -1,0 +1,21 @@
+// Write-back as the data path uses it.
+extension Limits {
+    /// Milliseconds that a server waits for the log device of a server before it, which may still
+    /// be on its way out: a process with much memory takes seconds to end.
+    package static let logOpening: UInt64 = 10_000
+
+    /// Bytes that must be free at the datastore beyond what the log has, or writes that need space
+    /// go there at once: as many as a log takes in between two looks a second apart.
+    package static let spaceMargin: UInt64 = 1 << 30
+
+    /// Bytes that a file can have on any file system that a datastore may be on; ext3 ends there.
+    /// What makes a file larger is asked of the datastore, which may refuse it.
+    package static let certainFileSize: UInt64 = 2 << 40
+
+    /// Milliseconds between two looks whether a full log has room again: shorter than any write of
+    /// the destager that makes some.
+    package static let roomInterval: UInt64 = 2
+
+    /// Bytes of a file that SEEK_DATA and SEEK_HOLE look through at a time: some thousand extents.
+    package static let seekWindow: UInt64 = 64 << 20
+}
