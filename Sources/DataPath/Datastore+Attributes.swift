@@ -77,8 +77,12 @@ extension Datastore {
             }
         }
         if change.accessed != nil || change.modified != nil {
-            try setTimes(file, change)
-            if let modified = change.modified { try noteTime(inode, modified) }
+            var below = change
+            // The destager sets it last: until then it is in the log.
+            if let modified = change.modified, try noteTime(inode, modified) {
+                below.modified = nil
+            }
+            try setTimes(file, below)
         }
         var attributes = Attributes()
         try backing.ask(.other) { () throws(Errno) in
@@ -106,15 +110,17 @@ extension Datastore {
         }
     }
 
-    /// The log sets the time of a file last when it is destaged.
-    private func noteTime(_ inode: Inode, _ time: TimeChange) throws(Errno) {
-        guard let log = logIfDirty(inode) else { return }
+    /// Keeps the time of modification of a file with data in the log there; false for others.
+    private func noteTime(_ inode: Inode, _ time: TimeChange) throws(Errno) -> Bool {
+        guard let log = logIfDirty(inode) else { return false }
+        try log.waitForRoom(0)
         switch time {
         case .now: try log.setTime(try dirtyFile(inode), .now)
         case .at(let seconds, let nanoseconds):
             try log.setTime(
                 try dirtyFile(inode), Timestamp(seconds: seconds, nanoseconds: nanoseconds))
         }
+        return true
     }
 
     /// Cuts a file off or extends it with a hole: in the log when it has data there.

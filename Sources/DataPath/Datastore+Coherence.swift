@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Journal
 import Passthrough
 import Policy
 import ReadCache
@@ -33,6 +34,7 @@ extension Datastore {
     /// last sample that counted; its block map is then empty.
     @discardableResult
     func absorb(_ inode: Inode, _ attributes: Attributes, _ token: ChangeToken) -> Bool {
+        var left: FileState?
         let (isChanged, conclusive) = inode.update { state -> (Bool, Sample?) in
             if case .none = state.firstSight {
                 state.firstSight =
@@ -59,12 +61,20 @@ extension Datastore {
             guard let before = state.sample else { return (false, sample) }
             let isChanged =
                 state.changedSinceSample ? !sizes.contains(sample.size) : before != sample
+            if !state.changedSinceSample { left = FileState(before) }
             return (isChanged, sample)
         }
         guard inode.isRegular else { return isChanged }
+        if let left, left != FileState(Sample(attributes)) { noteConflict(inode, left) }
         if isChanged { dropMap(inode) }
         if let conclusive { tellFlash(inode, conclusive) }
         return isChanged
+    }
+
+    /// Others changed a file while data for it is in the log: what comes home for it is set aside.
+    private func noteConflict(_ inode: Inode, _ left: FileState) {
+        guard let writeBack, writeBack.isDirty(inode.node.rawValue) else { return }
+        logTarget?.expect(inode.node.rawValue, left)
     }
 
     /// Asks the datastore for a file's attributes and compares. `forced` makes a network file

@@ -38,7 +38,14 @@ extension Datastore {
         if let option = options.log {
             do throws(Errno) {
                 let device = try openDevice(option.path)
-                opened = (device, try openJournal(device, options, backing))
+                let journal = try openJournal(device, options, backing)
+                if RememberedLog(folder: options.state).isDiscarded(journal.header.uuid) {
+                    opening.problem =
+                        "what it holds was given up; 'forebay format --log --force \(option.path)' "
+                        + "makes it usable again"
+                } else {
+                    opened = (device, journal)
+                }
             } catch {
                 opening.problem = "it cannot be opened: \(error)"
             }
@@ -82,7 +89,7 @@ extension Datastore {
             SystemLog.warning("\(mark.loss) missing")
             return ""
         case .discarded(let mark):
-            try remembered.forget()
+            try remembered.discard(mark.uuid)
             return LogEvents.discarded(mark)
         case .missing(let mark):
             SystemLog.error("\(mark.log) is missing: reads would be answered with what was before")

@@ -102,7 +102,12 @@ extension Datastore {
         }
         if isLast, let log = logIfDirty(inode) {
             // Should we die now: what is gone then was removed by us, and its data with it.
-            try log.recordRemoval(of: try dirtyFile(inode))
+            // A log without room for it is no reason to keep the file.
+            do throws(Errno) {
+                try log.recordRemoval(of: try dirtyFile(inode))
+            } catch {
+                guard error == .noSpace || error == .io else { throw error }
+            }
         }
         if isLast { descriptors.remove(inode.node) }
         return Removal(inode: inode, wasLastName: isLast)

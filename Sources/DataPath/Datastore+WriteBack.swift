@@ -36,9 +36,27 @@ extension Datastore {
     /// must not be overtaken by what was written before. The caller has locked what it changes, so
     /// that nothing of that follows.
     func bringHome(_ inode: Inode) throws(Errno) {
-        guard let writeBack, writeBack.isDirty(inode.node.rawValue) else { return }
+        guard let writeBack, inode.isRegular else { return }
         guard WaitMode.mayWait else { throw .mustWait }
+        if writeBack.journal.isPoisoned { return try giveUpLog(writeBack) }
         try writeBack.drain(inode.node.rawValue)
+        try writeBack.awaitRelease(
+            of: inode.node.rawValue, until: monotonicNanoseconds() + waitLimit())
+        // Others may have written elsewhere in it meanwhile.
+        if writeBack.isDirty(inode.node.rawValue) {
+            try writeBack.noteChange(of: try dirtyFile(inode))
+        }
+    }
+
+    /// A log that failed cannot let go of what it holds: all of it is brought home, and it is never
+    /// used again as it is, before the first write goes past it.
+    private func giveUpLog(_ writeBack: DatastoreWriteBack) throws(Errno) {
+        try logGivenUp.withLock { (isGivenUp) throws(Errno) in
+            if isGivenUp { return }
+            try writeBack.drain(nil)
+            try RememberedLog(folder: options.state).discard(writeBack.journal.header.uuid)
+            isGivenUp = true
+        }
     }
 
     /// Whether the datastore will have room for a write when it is destaged. What needs none was
@@ -103,6 +121,7 @@ extension Datastore {
     func dirtyFile(_ inode: Inode) throws(Errno) -> DirtyFile {
         var file = DirtyFile(node: inode.node.rawValue, handle: inode.handle.encoded)
         guard let writeBack, !writeBack.isDirty(file.node) else { return file }
+        file.isNew = true
         let isConclusive = { (state: borrowing InodeState) in
             state.sample != nil && !state.changedSinceSample
         }

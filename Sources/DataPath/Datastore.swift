@@ -31,6 +31,8 @@ package final class Datastore: Sendable {
     let logTarget: DatastoreTarget?
     let logDevice: FileDevice?
     let logged = LoggedWrites()
+    /// All that a failed log held is home, and it is known never to be used again.
+    let logGivenUp = Mutex(false)
     /// The datastore has hardly more room than what the log may still bring it.
     let isSpaceShort = Atomic<Bool>(false)
     /// What the next server is to know of files.

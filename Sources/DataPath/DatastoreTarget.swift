@@ -19,6 +19,7 @@ package final class DatastoreTarget: DestageTarget {
     }
 
     private let state = Mutex(State())
+    private let comparing = Mutex(())
     let aside: AsideFolder
     /// Writes and bytes that went to the datastore.
     let writes = Atomic<UInt64>(0)
@@ -38,16 +39,26 @@ package final class DatastoreTarget: DestageTarget {
     private func inode(_ file: UInt64) throws(Errno) -> (Datastore, Inode) {
         // The threads are the destager's: they may wait for what they write to.
         WaitMode.set(.datastore)
-        let (datastore, expected) = state.withLock { ($0.datastore, $0.expected[file]) }
+        let (datastore, isExpected) = state.withLock {
+            ($0.datastore, $0.expected[file] != nil)
+        }
         // A datastore that is being closed destages nothing any more; its successor does.
         guard let datastore else { throw .timedOut }
         let inode = try datastore.inode(NodeID(file))
-        if let expected {
+        if isExpected { try compare(datastore, inode) }
+        return (datastore, inode)
+    }
+
+    /// Refuses a file that others have changed. One thread at a time: what the others write behind
+    /// it changes the file too.
+    private func compare(_ datastore: Datastore, _ inode: Inode) throws(Errno) {
+        let file = inode.node.rawValue
+        try comparing.withLock { (_) throws(Errno) in
+            guard let expected = state.withLock({ $0.expected[file] }) else { return }
             let found = try datastore.sample(inode, forced: true).attributes
             guard FileState(Sample(found)) == expected else { throw .changedByOthers }
             state.withLock { _ = $0.expected.removeValue(forKey: file) }
         }
-        return (datastore, inode)
     }
 
     /// Writes all of the bytes, or throws.
@@ -132,24 +143,23 @@ package final class DatastoreTarget: DestageTarget {
     package func finish(_ file: UInt64, modified: Timestamp) throws(Errno) -> FileState {
         let (datastore, inode) = try inode(file)
         let opened = try datastore.file(inode, .path)
+        try setTime(of: inode, opened, modified, datastore)
+        // What others do from now on is to be told from what we did.
+        return FileState(Sample(try datastore.sample(inode, forced: true).attributes))
+    }
+
+    private func setTime(
+        of inode: Inode, _ file: BackingFile, _ modified: Timestamp, _ datastore: Datastore
+    ) throws(Errno) {
         let map = inode.beginChange()
         defer { inode.endChange(map: map, unsynced: false) }
         try datastore.backing.ask { () throws(Errno) in
             try call {
                 CLinux_set_times(
-                    opened.descriptor, [0, modified.seconds],
+                    file.descriptor, [0, modified.seconds],
                     [CLinux_UTIME_OMIT, Int64(modified.nanoseconds)])
             }
         }
-        var attributes = Attributes()
-        try datastore.backing.ask(.other) { () throws(Errno) in
-            try call {
-                CLinux_statx(
-                    opened.descriptor, "", CLinux_AT_EMPTY_PATH | CLinux_AT_STATX_FORCE_SYNC,
-                    &attributes)
-            }
-        }
-        return FileState(Sample(attributes))
     }
 
     // MARK: - Setting aside

@@ -117,6 +117,37 @@ package final class RememberedLog: Sendable {
     }
 }
 
+// Logs that must never be read again: what they hold is older than the datastore.
+extension RememberedLog {
+    private var discardedPath: String { path + ".discarded" }
+
+    /// Gives a log up for good, and the mark with it; durable when this returns.
+    package func discard(_ uuid: [UInt8]) throws(Errno) {
+        let line = LogMark.hexadecimal(uuid) + "\n"
+        try turn.withLock { (_) throws(Errno) in
+            let known = discardedText()
+            guard !known.contains(line) else { return }
+            try DurableFile.replace(
+                discardedPath, by: discardedPath + ".new", Array((known + line).utf8),
+                mode: 0o600)
+        }
+        try forget()
+    }
+
+    /// True for a log that was given up. Formatting it makes another one of it.
+    package func isDiscarded(_ uuid: [UInt8]) -> Bool {
+        turn.withLock { _ in discardedText().contains(LogMark.hexadecimal(uuid)) }
+    }
+
+    private func discardedText() -> String {
+        guard let file = try? Descriptor(path: discardedPath, flags: O_RDONLY) else { return "" }
+        let raw = file.raw
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        let count = (try? call { read(raw, &bytes, 1 << 16) }) ?? 0
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+}
+
 extension RememberedLog {
     /// What a mark means for a mount that has found a log, or none.
     package enum Verdict: Equatable, Sendable {

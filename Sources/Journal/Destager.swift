@@ -200,6 +200,7 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         do throws(Errno) {
             try log.release(upTo: position)
             course.withLock { $0.released = position }
+            dirty.noteReleased(position)
         } catch {
             // It is tried again behind the next epoch.
         }

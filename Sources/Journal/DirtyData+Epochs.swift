@@ -60,6 +60,7 @@ extension DirtyData {
             state.finishedTo = max(from, epoch.end)
             for (file, changes) in epoch.files {
                 state.subtract(changes)
+                state.unreleased[file] = state.finishedTo
                 removeLayer(changes, of: file, &state)
             }
             epoch.files = [:]
@@ -91,6 +92,18 @@ extension DirtyData {
             for entry in state.draining { position = min(position, entry.from) }
             return position
         }
+    }
+
+    /// The log holds nothing before `position` any more.
+    func noteReleased(_ position: LogPosition) {
+        state.withLock { state in
+            state.unreleased = state.unreleased.filter { $0.value > position }
+        }
+    }
+
+    /// A recovery would find changes of the file in the log, although they are at the datastore.
+    func isUnreleased(_ file: UInt64) -> Bool {
+        state.withLock { $0.unreleased[file] != nil }
     }
 
     // MARK: - For the destager

@@ -42,6 +42,8 @@ package final class DirtyData: Sendable {
         var finishedTo: LogPosition = 0
         /// Done with but for readers, with the first position that they may need.
         var draining: [(epoch: Epoch, from: LogPosition)] = []
+        /// Files whose records are done with and may still be in the log, with where they end.
+        var unreleased: [UInt64: LogPosition] = [:]
         var extents = 0
         var bytes: UInt64 = 0
         /// The datastore may have all of what lies below in the log, but for what it may have lost

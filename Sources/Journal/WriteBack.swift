@@ -9,13 +9,14 @@ package struct DirtyFile: Sendable {
     package let node: UInt64
     /// What the datastore calls it, in a form that only the caller knows; at most 132 bytes.
     package let handle: [UInt8]
-    /// How it looks at the datastore, if that is known and nothing of it is in the log.
+    /// Nothing of it is in the log yet.
+    package var isNew = false
+    /// How a new one looks at the datastore; nil when that is not known.
     package var state: FileState?
 
-    package init(node: UInt64, handle: [UInt8], state: FileState? = nil) {
+    package init(node: UInt64, handle: [UInt8]) {
         self.node = node
         self.handle = handle
-        self.state = state
     }
 }
 
@@ -83,14 +84,21 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
     ) throws(Errno) {
         _ = dirty.begin()
         defer { dirty.end() }
-        if let state = file.state {
-            _ = try journal.append(
-                state.record(of: file.node), handle: file.handle,
-                payload: UnsafeRawBufferPointer(start: nil, count: 0), isDurable: false)
-        }
+        if file.isNew { try mark(file, file.state) }
         let position = try journal.append(
             record, handle: file.handle, payload: payload, isDurable: isDurable)
         dirty.insert(record, of: file.handle, at: position)
+    }
+
+    /// A file that is dirty is about to be changed at the datastore: how it looked says nothing.
+    package func noteChange(of file: DirtyFile) throws(Errno) { try mark(file, nil) }
+
+    /// Notes how a file looks, or that nobody can tell.
+    private func mark(_ file: DirtyFile, _ state: FileState?) throws(Errno) {
+        _ = try journal.append(
+            state?.record(of: file.node) ?? JournalRecord(.destaging, file: file.node),
+            handle: file.handle, payload: UnsafeRawBufferPointer(start: nil, count: 0),
+            isDurable: false)
     }
 
     // MARK: - What clients see
@@ -137,6 +145,17 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
     /// be written otherwise.
     package func drain(_ file: UInt64?, until deadline: UInt64 = .max) throws(Errno) {
         try destager.flush(file, until: deadline)
+    }
+
+    /// Waits until a recovery would find nothing of a file that is not dirty: it would lay that over
+    /// what is written past the log from now on. Throws ETIMEDOUT when the monotonic time `deadline`
+    /// passes first.
+    package func awaitRelease(of file: UInt64, until deadline: UInt64) throws(Errno) {
+        while dirty.isUnreleased(file) {
+            if monotonicNanoseconds() > deadline || journal.isPoisoned { throw .timedOut }
+            dirty.tellNews()
+            sleep(milliseconds: Limits.roomInterval)
+        }
     }
 }
 
