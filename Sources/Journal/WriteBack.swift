@@ -147,9 +147,9 @@ package final class WriteBack<Device: BlockDevice, Target: DestageTarget>: Senda
         try destager.flush(file, until: deadline)
     }
 
-    /// Waits until a recovery would find nothing of a file that is not dirty: it would lay that over
-    /// what is written past the log from now on. Throws ETIMEDOUT when the monotonic time `deadline`
-    /// passes first.
+    /// Waits until a recovery would find nothing of a file that is not dirty: it would lay that
+    /// over what is written past the log from now on. Throws ETIMEDOUT when the monotonic time
+    /// `deadline` passes first.
     package func awaitRelease(of file: UInt64, until deadline: UInt64) throws(Errno) {
         while dirty.isUnreleased(file) {
             if monotonicNanoseconds() > deadline || journal.isPoisoned { throw .timedOut }
@@ -170,8 +170,8 @@ package struct RecoveredFile: Sendable {
 }
 
 extension WriteBack {
-    /// Takes up what the log has, before anything else is done: it is dirty again. Answers the files
-    /// and what of the log is damaged.
+    /// Takes up what the log has, before anything else is done: it is dirty again. Answers the
+    /// files and what of the log is damaged.
     package func recover() throws(Errno) -> (files: [RecoveredFile], damage: [LogDamage]) {
         var files: [UInt64: RecoveredFile] = [:]
         let report = try journal.recover { record, position, handle in
