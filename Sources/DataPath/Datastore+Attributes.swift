@@ -113,14 +113,15 @@ extension Datastore {
     /// Keeps the time of modification of a file with data in the log there; false for others.
     private func noteTime(_ inode: Inode, _ time: TimeChange) throws(Errno) -> Bool {
         guard let log = logIfDirty(inode) else { return false }
-        try log.waitForRoom(0)
-        switch time {
-        case .now: try log.setTime(try dirtyFile(inode), .now)
-        case .at(let seconds, let nanoseconds):
-            try log.setTime(
-                try dirtyFile(inode), Timestamp(seconds: seconds, nanoseconds: nanoseconds))
+        return try unlessFailed(log) { () throws(Errno) in
+            try log.waitForRoom(0)
+            switch time {
+            case .now: try log.setTime(try dirtyFile(inode), .now)
+            case .at(let seconds, let nanoseconds):
+                try log.setTime(
+                    try dirtyFile(inode), Timestamp(seconds: seconds, nanoseconds: nanoseconds))
+            }
         }
-        return true
     }
 
     /// Cuts a file off or extends it with a hole: in the log when it has data there.
@@ -130,7 +131,10 @@ extension Datastore {
         inode.ranges.lock(0, .max)
         defer { inode.ranges.unlock(0, .max) }
         if size <= Limits.certainFileSize, let log = logIfDirty(inode) {
-            return try truncate(inode, to: size, in: log, killSetID: killSetID)
+            let isKept = try unlessFailed(log) { () throws(Errno) in
+                try truncate(inode, to: size, in: log, killSetID: killSetID)
+            }
+            if isKept { return }
         }
         try bringHome(inode)
         let file = try file(inode, .write)

@@ -21,8 +21,11 @@ extension Datastore {
         guard offset <= UInt64(Int64.max) - UInt64(bytes.count) else { throw .fileTooBig }
         let isStable = flags & (O_SYNC | O_DSYNC) != 0
         if let log = logForWrite(inode, offset: offset, count: bytes.count) {
-            return try write(
-                inode, bytes, at: offset, to: log, isStable: isStable, killSetID: killSetID)
+            let isKept = try unlessFailed(log) { () throws(Errno) in
+                try write(
+                    inode, bytes, at: offset, to: log, isStable: isStable, killSetID: killSetID)
+            }
+            if isKept { return bytes.count }
         }
         try beginMutation()
         let file = try file(inode, .write)
@@ -160,8 +163,9 @@ extension Datastore {
         defer { inode.ranges.unlock(offset, offset + length) }
         let isCertain = !extends || offset + length <= Limits.certainFileSize
         guard isCertain, let log = logIfDirty(inode) else { return false }
-        try zero(inode, from: offset, length: length, in: log, extends: extends)
-        return true
+        return try unlessFailed(log) { () throws(Errno) in
+            try zero(inode, from: offset, length: length, in: log, extends: extends)
+        }
     }
 
     /// Takes over the size that a change of ours has left.

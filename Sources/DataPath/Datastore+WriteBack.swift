@@ -75,7 +75,7 @@ extension Datastore {
     func write(
         _ inode: Inode, _ bytes: UnsafeRawBufferPointer, at offset: UInt64,
         to log: DatastoreWriteBack, isStable: Bool, killSetID: Bool
-    ) throws(Errno) -> Int {
+    ) throws(Errno) {
         guard WaitMode.mayReadFlash else { throw .mustReadFlash }
         if killSetID { try clearSetID(try file(inode, .path)) }
         try waitForRoom(log, bytes.count)
@@ -88,7 +88,21 @@ extension Datastore {
         logged.bytes.add(UInt64(bytes.count), ordering: .relaxed)
         count(inode, .writes, 1)
         count(inode, .writeBytes, UInt64(bytes.count))
-        return bytes.count
+    }
+
+    /// Keeps a change in the log. False when the log fails: it then goes to the datastore like any
+    /// other from now on.
+    func unlessFailed(
+        _ log: DatastoreWriteBack, _ body: () throws(Errno) -> Void
+    ) throws(Errno) -> Bool {
+        do throws(Errno) {
+            try body()
+            return true
+        } catch {
+            guard log.journal.isPoisoned else { throw error }
+            guard WaitMode.mayWait else { throw .mustWait }
+            return false
+        }
     }
 
     /// Cuts a file off, or extends it with a hole, behind what the log has of it. The caller has

@@ -15,9 +15,10 @@ import Testing
     private static let regions = 20
     private static let fileSize = region * regions
 
-    @Test func everyByteIsWhatWasWrittenLast() throws {
+    @Test(arguments: [nil, "log"]) func everyByteIsWhatWasWrittenLast(log: String?) throws {
         // About 250 frames for 1,000 blocks: evictions all the time.
-        let fixture = try Fixture(ram: 1 << 20, attributeTimeout: 0.2)
+        let fixture = try Fixture(
+            ram: 1 << 20, attributeTimeout: 0.2, log: log, destageDelay: 0.1)
         var seeds = SplitMix64.announced()
         let seed = seeds.next()
         let files = try (0..<4).map { number in
@@ -42,6 +43,10 @@ import Testing
         }
         flag.end()
         for reader in readers { reader.join() }
+        if log != nil {
+            #expect(try fixture.statistics().hitsDirty > 100)
+            try fixture.datastore.flushAll(.root)
+        }
         for file in files { try file.compareAll(fixture) }
         #expect(fixture.datastore.report().evictions > 100)
     }
