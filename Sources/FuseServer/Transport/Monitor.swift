@@ -33,7 +33,9 @@ extension Session {
         var (stuck, isLost) = (0, false)
         for index in 0..<slots.format.large {
             let slot = slots.slot(index)
-            guard slot.state == .received, slot.load(.started) != 0, !pool.contains(slot) else {
+            guard slot.state == .received, slot.load(.started) == SlotStart.begun,
+                !pool.contains(slot)
+            else {
                 continue
             }
             let unique = slot.load(.unique)

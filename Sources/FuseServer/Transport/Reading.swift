@@ -59,10 +59,29 @@ extension Session {
         }
         if operation.isSpecial { return special(slot, operation) }
         if let mode = operation.neededMode(hasLog: datastore.hasLog) {
+            if mode == .flash, let next = writeToLog(slot, length: length, context) { return next }
             return park(slot, length: length, for: mode)
         }
         context.begin(slot, length: length, isRepeat: false)
         process(context)
+        if let mode = context.neededMode { return park(slot, length: length, for: mode) }
+        conclude(context)
+        slot.enter(.free)
+        return slot
+    }
+
+    /// Lets some of the readers write to the log themselves: a hand-over to another thread takes as
+    /// long as a fast device. Nil when enough of them do, so that others go on reading requests
+    /// whatever the device does. Answers the slot to read the next request into.
+    private func writeToLog(_ slot: Slot, length: Int, _ context: RequestContext) -> Slot? {
+        let writers = logWriters.add(1, ordering: .relaxed).newValue
+        defer { logWriters.subtract(1, ordering: .relaxed) }
+        guard writers <= Limits.logWritingReaders else { return nil }
+        slot.store(.started, SlotStart.mayTakeLong)
+        context.begin(slot, length: length, isRepeat: false)
+        WaitMode.set(.flash)
+        process(context)
+        WaitMode.set(.memory)
         if let mode = context.neededMode { return park(slot, length: length, for: mode) }
         conclude(context)
         slot.enter(.free)

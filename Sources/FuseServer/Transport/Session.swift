@@ -38,6 +38,8 @@ package final class Session: @unchecked Sendable {
     let repeats = RepeatGate()
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
+    /// Readers that write to the log.
+    let logWriters = Atomic<Int>(0)
     private let phase = Condition(Phase.serving)
     /// Readers stop reading: the next server is to have what comes.
     let isLeaving = Atomic(false)

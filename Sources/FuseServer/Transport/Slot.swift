@@ -162,3 +162,10 @@ package struct Slot: BitwiseCopyable, @unchecked Sendable {
             .pointee.store(value, ordering: .releasing)
     }
 }
+
+/// What the word `started` of a slot tells of its request; 0 when no thread works on it.
+enum SlotStart {
+    static let begun: UInt64 = 1
+    /// A reader works on it and may wait for a device: that is no sign of a server that hangs.
+    static let mayTakeLong: UInt64 = 2
+}
