@@ -46,6 +46,34 @@ def output(*command):
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
+def plot(path, rates, burst):
+    """Draws what guests wrote and what the datastore was given over time, as SVG."""
+    width, height, left, bottom = 640, 240, 60, 30
+    top = max(burst, *rates) * 1.1
+    across = (width - left - 10) / len(rates)
+
+    def point(index, rate):
+        return f"{left + index * across:.1f},{height - bottom - rate / top * (height - bottom - 10):.1f}"
+
+    ended = BURST_SECONDS / SAMPLE
+    guests = [point(0, 0), point(0, burst), point(ended, burst), point(ended, 0)]
+    given = [point(index, rate) for index, rate in enumerate(rates)]
+    seconds = len(rates) * SAMPLE
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
+        ' font-size="12">', '<rect width="100%" height="100%" fill="white"/>',
+        f'<polyline points="{" ".join(guests)}" fill="none" stroke="#c60" stroke-width="2"/>',
+        f'<polyline points="{" ".join(given)}" fill="none" stroke="#06c" stroke-width="2"/>',
+        f'<line x1="{left}" y1="{height - bottom}" x2="{width - 10}" y2="{height - bottom}" stroke="black"/>',
+        f'<text x="{left + ended * across + 6:.0f}" y="24" fill="#c60">guests write {burst / 1e6:.0f} MB/s</text>',
+        f'<text x="{width - 220}" y="{height - bottom - 8}" fill="#06c">the datastore is given</text>',
+        f'<text x="4" y="{height - bottom}">0 MB/s</text><text x="4" y="20">{top / 1e6:.0f}</text>',
+        f'<text x="{left}" y="{height - 8}">0</text>',
+        f'<text x="{width - 60}" y="{height - 8}">{seconds:.0f} s</text>', "</svg>"]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
 def fio(name, *options):
     """Stable writes that bypass the page cache; the result's part about writes."""
     text = output(
@@ -244,6 +272,8 @@ def burst(programs, work, figures):
     figures["destage_bytes_per_second"] = statistics.mean(flat)
     figures["destage_variation"] = statistics.pstdev(flat) / statistics.mean(flat)
     figures["destage_samples"] = [round(rate) for rate in rates]
+    if "PLOT" in os.environ:
+        plot(os.environ["PLOT"], rates, figures["burst_bytes_per_second"])
 
 
 def steady(programs, work, figures):

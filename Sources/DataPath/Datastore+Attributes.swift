@@ -114,12 +114,8 @@ extension Datastore {
     private func noteTime(_ inode: Inode, _ time: TimeChange) throws(Errno) -> Bool {
         guard let log = logIfDirty(inode) else { return false }
         return try unlessFailed(log) { () throws(Errno) in
-            try log.waitForRoom(0)
-            switch time {
-            case .now: try log.setTime(try dirtyFile(inode), .now)
-            case .at(let seconds, let nanoseconds):
-                try log.setTime(
-                    try dirtyFile(inode), Timestamp(seconds: seconds, nanoseconds: nanoseconds))
+            try whenRoomy(log, 0) { () throws(Errno) in
+                try log.setTime(try dirtyFile(inode), Timestamp(time))
             }
         }
     }

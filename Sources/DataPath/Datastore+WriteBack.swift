@@ -78,11 +78,14 @@ extension Datastore {
     ) throws(Errno) {
         guard WaitMode.mayReadFlash else { throw .mustReadFlash }
         if killSetID { try clearSetID(try file(inode, .path)) }
-        try waitForRoom(log, bytes.count)
         let end = offset + UInt64(bytes.count)
+        // Also while it waits for room: a write that was told to try later, and is tried again,
+        // must not overtake itself.
         try whileLocked(inode, offset, end) { () throws(Errno) in
-            try log.write(
-                try dirtyFile(inode), bytes, at: offset, isDurable: isStable)
+            try whenRoomy(log, bytes.count) { () throws(Errno) in
+                try log.write(
+                    try dirtyFile(inode), bytes, at: offset, isDurable: isStable)
+            }
         }
         logged.writes.add(1, ordering: .relaxed)
         logged.bytes.add(UInt64(bytes.count), ordering: .relaxed)
@@ -111,8 +114,9 @@ extension Datastore {
         _ inode: Inode, to size: UInt64, in log: DatastoreWriteBack, killSetID: Bool
     ) throws(Errno) {
         if killSetID { try clearSetID(try file(inode, .path)) }
-        try log.waitForRoom(0)
-        try log.truncate(try dirtyFile(inode), to: size)
+        try whenRoomy(log, 0) { () throws(Errno) in
+            try log.truncate(try dirtyFile(inode), to: size)
+        }
     }
 
     /// Makes bytes read as zeros, and the file longer when `extends` and they end behind it. The
@@ -121,14 +125,17 @@ extension Datastore {
         _ inode: Inode, from offset: UInt64, length: UInt64, in log: DatastoreWriteBack,
         extends: Bool
     ) throws(Errno) {
-        try log.waitForRoom(0)
-        let file = try dirtyFile(inode)
         let size = visibleSize(inode)
         let end = offset + length
         if offset < size {
-            try log.zero(file, at: offset, length: min(end, size) - offset)
+            try whenRoomy(log, 0) { () throws(Errno) in
+                try log.zero(try dirtyFile(inode), at: offset, length: min(end, size) - offset)
+            }
         }
-        if extends, end > size { try log.truncate(file, to: end) }
+        guard extends, end > size else { return }
+        try whenRoomy(log, 0) { () throws(Errno) in
+            try log.truncate(try dirtyFile(inode), to: end)
+        }
     }
 
     /// What the log has to know of a file before its first record.
@@ -160,17 +167,32 @@ extension Datastore {
         try body()
     }
 
-    /// Slows a writer down while the log fills, on threads that others do not need for reading.
-    private func waitForRoom(_ log: DatastoreWriteBack, _ bytes: Int) throws(Errno) {
-        if log.isRoomy(bytes) { return }
-        guard WaitMode.mayWait else { throw .mustWait }
-        try log.waitForRoom(bytes)
+    /// Appends to the log when it has room, on a thread that others do not need for reading when
+    /// that has to be waited for. Many may find the same room: who finds it taken waits again.
+    func whenRoomy(
+        _ log: DatastoreWriteBack, _ bytes: Int, _ append: () throws(Errno) -> Void
+    ) throws(Errno) {
+        while true {
+            if !log.isRoomy(bytes) {
+                guard WaitMode.mayWait else { throw .mustWait }
+                try log.waitForRoom(bytes)
+            }
+            do throws(Errno) {
+                return try append()
+            } catch {
+                guard error == .noSpace else { throw error }
+                guard WaitMode.mayWait else { throw .mustWait }
+                sleep(milliseconds: Limits.roomInterval)
+            }
+        }
     }
 
     /// A change that went to the datastore made a file longer that has data in the log.
     func noteGrowth(_ inode: Inode, to end: UInt64) throws(Errno) {
         guard let log = logIfDirty(inode), visibleSize(inode) < end else { return }
-        try log.truncate(try dirtyFile(inode), to: end)
+        try whenRoomy(log, 0) { () throws(Errno) in
+            try log.truncate(try dirtyFile(inode), to: end)
+        }
     }
 
     // MARK: - What clients see
@@ -210,5 +232,16 @@ extension FileState {
             size: sample.size,
             modified: Timestamp(
                 seconds: sample.modifiedSeconds, nanoseconds: sample.modifiedNanoseconds))
+    }
+}
+
+extension Timestamp {
+    /// The moment that a client asks for.
+    init(_ change: TimeChange) {
+        switch change {
+        case .now: self = .now
+        case .at(let seconds, let nanoseconds):
+            self.init(seconds: seconds, nanoseconds: nanoseconds)
+        }
     }
 }
