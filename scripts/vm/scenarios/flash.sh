@@ -2,6 +2,7 @@
 # The flash tier behind the whole chain: warm after a clean stop, after the server was killed and
 # after power cuts under writes, when nothing that it has may be wrong; and a device that errs and recovers.
 # Once, last: the tier is the same for every version. VM_CUTS=20 has patience.
+# Long: a quarter of the chain's time; mount tests kill, cut the power and fail the device in every run.
 cuts=${VM_CUTS:-2}
 mib=64
 export DM_DISABLE_UDEV=1
