@@ -27,7 +27,7 @@ extension Datastore {
         report.used = writeBack.journal.used
         report.dirtyBytes = figures.bytes
         report.dirtyFiles = UInt64(figures.files)
-        report.dirtyMax = dirtyLimit(writeBack)
+        report.dirtyMax = destager.throttle.limit
         if let since = figures.since {
             report.oldestSeconds = (monotonicNanoseconds() &- since) / 1_000_000_000
         }

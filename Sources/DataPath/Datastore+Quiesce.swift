@@ -70,16 +70,8 @@ extension Datastore {
     /// How long dirty data waits from now on (seconds), and from how much on writers are slowed
     /// (bytes; nil: 3/4 of the log).
     package func setDestaging(delay: Double, dirtyMax: UInt64?) {
-        settings.destageDelay = delay
-        settings.dirtyMax = dirtyMax
-        guard let writeBack else { return }
-        writeBack.destager.setDelay(UInt64(delay * 1e9))
-        writeBack.destager.throttle.setLimit(dirtyLimit(writeBack))
-    }
-
-    /// Bytes in the log from which writers are slowed.
-    func dirtyLimit(_ writeBack: DatastoreWriteBack) -> UInt64 {
-        settings.dirtyMax ?? writeBack.journal.capacity / 4 * 3
+        writeBack?.destager.setDelay(UInt64(delay * 1e9))
+        writeBack?.destager.setDirtyMax(dirtyMax)
     }
 
     /// Acknowledges nothing from the log any more and brings home what is in it, for good: the

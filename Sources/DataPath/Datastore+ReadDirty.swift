@@ -12,7 +12,7 @@ extension Datastore {
     func readDirty(
         _ inode: Inode, _ range: ByteRange, into reply: inout ReadReply
     ) throws(Errno) -> Bool {
-        guard let writeBack, writeBack.isDirty(inode.node.rawValue) else { return false }
+        guard let writeBack else { return false }
         var pieces: [DirtyPiece] = []
         guard
             let pin = writeBack.dirty.pieces(
@@ -75,19 +75,12 @@ extension Datastore {
         guard offset < size else { throw Errno(ENXIO) }
         var position = offset
         while position < size {
-            var pieces: [DirtyPiece] = []
-            let window = min(size - position, Limits.seekWindow)
-            let pin = writeBack?.dirty.pieces(
-                file: inode.node.rawValue, offset: position, length: window, into: &pieces)
-            pin?.release()
-            if pieces.isEmpty { pieces = [.gap(length: window)] }
-            for piece in pieces {
-                let end = position + piece.length
-                if let found = try whence.find(piece, from: position, below), found < end {
-                    return found
-                }
-                position = end
+            let known = writeBack?.dirty.part(of: inode.node.rawValue, at: position)
+            let (part, end) = known ?? (.gap, .max)
+            if let found = try whence.find(part, from: position, below), found < min(end, size) {
+                return found
             }
+            position = end
         }
         guard whence == .hole else { throw Errno(ENXIO) }
         return size
@@ -99,11 +92,11 @@ enum SeekKind {
     case data
     case hole
 
-    /// Where in a piece that begins at `position` the first of it is; nil when there is none.
+    /// Where in a part that `position` is in the first of it is; nil when there is none.
     fileprivate func find(
-        _ piece: DirtyPiece, from position: UInt64, _ below: (UInt64) throws(Errno) -> UInt64
+        _ part: DirtyPart, from position: UInt64, _ below: (UInt64) throws(Errno) -> UInt64
     ) throws(Errno) -> UInt64? {
-        switch (piece, self) {
+        switch (part, self) {
         case (.data, .data), (.zeros, .hole): return position
         case (.data, .hole), (.zeros, .data): return nil
         case (.gap, _):

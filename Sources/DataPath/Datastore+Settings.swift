@@ -10,9 +10,6 @@ final class Settings: Sendable {
     private let mode: Atomic<UInt64>
     private let writes: Atomic<UInt8>
     private let leaving = Atomic<Bool>(false)
-    private let delay: Atomic<UInt64>
-    /// 0: the default.
-    private let dirty: Atomic<UInt64>
     /// There is no memory of the cache to come back to.
     let isTierless: Bool
 
@@ -21,8 +18,6 @@ final class Settings: Sendable {
         backend = Atomic(options.backendTimeout.bitPattern)
         mode = Atomic(bypass.rawValue)
         writes = Atomic(options.write.rawValue)
-        delay = Atomic(options.destageDelay.bitPattern)
-        dirty = Atomic(options.dirtyMax ?? 0)
         isTierless = bypass == .automatic
     }
 
@@ -48,21 +43,6 @@ final class Settings: Sendable {
     var isLogLeaving: Bool {
         get { leaving.load(ordering: .relaxed) }
         set { leaving.store(newValue, ordering: .relaxed) }
-    }
-
-    /// Seconds that dirty data may wait for others to merge with.
-    var destageDelay: Double {
-        get { Double(bitPattern: delay.load(ordering: .relaxed)) }
-        set { delay.store(newValue.bitPattern, ordering: .relaxed) }
-    }
-
-    /// Bytes of dirty data from which writers are slowed; nil: 3/4 of the log.
-    var dirtyMax: UInt64? {
-        get {
-            let bytes = dirty.load(ordering: .relaxed)
-            return bytes == 0 ? nil : bytes
-        }
-        set { dirty.store(newValue ?? 0, ordering: .relaxed) }
     }
 
     /// Whether the cache is left out of the way.

@@ -85,8 +85,12 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         self.clock = clock
         delay = Atomic(settings.delay)
         throttle = Throttle(
-            from: settings.dirtyMax ?? log.capacity / 4 * 3, capacity: log.capacity)
+            from: Self.limit(settings.dirtyMax, log.capacity), capacity: log.capacity)
         dirty.setEpochSpan(log.capacity / Limits.epochShare)
+    }
+
+    private static func limit(_ dirtyMax: UInt64?, _ capacity: UInt64) -> UInt64 {
+        dirtyMax ?? capacity / 4 * 3
     }
 
     // MARK: - Threads
@@ -190,6 +194,11 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
     package func setDelay(_ nanoseconds: UInt64) {
         delay.store(nanoseconds, ordering: .relaxed)
         dirty.tellNews()
+    }
+
+    /// Another `dirty_max`, bytes; nil for three quarters of the log.
+    package func setDirtyMax(_ bytes: UInt64?) {
+        throttle.setLimit(Self.limit(bytes, log.capacity))
     }
 
     /// Frees what nobody needs any more. A log that fails goes on holding it.

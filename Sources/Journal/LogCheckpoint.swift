@@ -52,7 +52,7 @@ struct LogCheckpoint: Equatable {
         _ bytes: UnsafeRawBufferPointer, at offset: UInt64, _ seal: LogSeal
     ) throws(Errno) {
         var reader = ByteReader(bytes)
-        let checksum = try reader.take(UInt64.self)
+        _ = try reader.take(UInt64.self)
         guard try reader.take(UInt32.self) == Self.magic else { throw .io }
         _ = try reader.take(UInt32.self)
         sequence = try reader.take(UInt64.self)
@@ -61,7 +61,7 @@ struct LogCheckpoint: Equatable {
         lifeStart = try reader.take(UInt64.self)
         durable = try reader.take(UInt64.self)
         guard bytes.count >= Self.size,
-            checksum == seal.checksum(bytes[8..<Self.size], at: offset, life: 0)
+            seal.isStamped(bytes, size: Self.size, at: offset, life: 0)
         else { throw .io }
     }
 
@@ -80,8 +80,7 @@ struct LogCheckpoint: Equatable {
         writer.put(lifeStart)
         writer.put(durable)
         let unit = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<geometry.unit])
-        var front = ByteWriter(buffer.bytes, at: 0)
-        front.put(seal.checksum(unit[8..<Self.size], at: offset, life: 0))
+        seal.stamp(buffer.bytes, size: Self.size, at: offset, life: 0)
         try device.writeDurably(unit, at: offset)
     }
 }

@@ -38,7 +38,7 @@ struct FrameHeader: Equatable {
     ) throws(Errno) {
         guard bytes.count >= Self.size else { throw .io }
         var reader = ByteReader(bytes)
-        let checksum = try reader.take(UInt64.self)
+        _ = try reader.take(UInt64.self)
         guard try reader.take(UInt32.self) == Self.magic else { throw .io }
         records = try reader.take(UInt32.self)
         self.position = try reader.take(UInt64.self)
@@ -48,7 +48,7 @@ struct FrameHeader: Equatable {
         previous = try reader.take(UInt64.self)
         length = Int(try reader.take(UInt32.self))
         guard self.position == position, length >= Self.size,
-            checksum == seal.checksum(bytes[8..<Self.size], at: position, life: life)
+            seal.isStamped(bytes, size: Self.size, at: position, life: life)
         else { throw .io }
     }
 
@@ -63,9 +63,7 @@ struct FrameHeader: Equatable {
         writer.put(previous)
         writer.put(UInt32(length))
         writer.put(UInt32(0))
-        let whole = UnsafeRawBufferPointer(bytes)
-        var front = ByteWriter(bytes, at: 0)
-        front.put(seal.checksum(whole[8..<Self.size], at: position, life: life))
+        seal.stamp(bytes, size: Self.size, at: position, life: life)
     }
 }
 
@@ -98,7 +96,7 @@ struct RecordHeader: Equatable {
     ) throws(Errno) {
         guard bytes.count >= Self.size else { throw .io }
         var reader = ByteReader(bytes)
-        let checksum = try reader.take(UInt64.self)
+        _ = try reader.take(UInt64.self)
         payloadChecksum = try reader.take(UInt64.self)
         let number = try reader.take(UInt8.self)
         kind = JournalRecord.Kind(rawValue: number)
@@ -111,7 +109,7 @@ struct RecordHeader: Equatable {
         record.time.seconds = try reader.take(Int64.self)
         record.time.nanoseconds = try reader.take(UInt32.self)
         life = UInt64(try reader.take(UInt32.self))
-        guard checksum == seal.checksum(bytes[8..<Self.size], at: position, life: life) else {
+        guard seal.isStamped(bytes, size: Self.size, at: position, life: life) else {
             throw .io
         }
     }
@@ -139,8 +137,6 @@ struct RecordHeader: Equatable {
         writer.put(record.time.seconds)
         writer.put(record.time.nanoseconds)
         writer.put(UInt32(truncatingIfNeeded: life))
-        let whole = UnsafeRawBufferPointer(bytes)
-        var front = ByteWriter(bytes, at: 0)
-        front.put(seal.checksum(whole[8..<Self.size], at: position, life: life))
+        seal.stamp(bytes, size: Self.size, at: position, life: life)
     }
 }

@@ -79,7 +79,7 @@ package struct LogHeader: Equatable, Sendable {
     private init(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard Self.isRecognised(bytes) else { throw .io }
         var reader = ByteReader(bytes)
-        let checksum = try reader.take(UInt64.self)
+        _ = try reader.take(UInt64.self)
         _ = try reader.take(count: 16)
         guard try reader.take(UInt32.self) == Self.version else { throw .io }
         unit = try reader.take(UInt32.self)
@@ -90,8 +90,7 @@ package struct LogHeader: Equatable, Sendable {
         sequence = try reader.take(UInt64.self)
         let length = Int(try reader.take(UInt16.self))
         owner = String(decoding: try reader.take(count: length), as: UTF8.self)
-        let seal = LogSeal(salt: 0)
-        guard checksum == seal.checksum(bytes[8..<Self.block], at: offset, life: 0) else {
+        guard LogSeal(salt: 0).isStamped(bytes, size: Self.block, at: offset, life: 0) else {
             throw .io
         }
     }
@@ -123,9 +122,7 @@ package struct LogHeader: Equatable, Sendable {
         writer.put(sequence)
         writer.put(UInt16(owner.utf8.count))
         writer.put(Array(owner.utf8))
-        let whole = UnsafeRawBufferPointer(bytes)
-        var front = ByteWriter(bytes, at: 0)
-        front.put(LogSeal(salt: 0).checksum(whole[8..<Self.block], at: offset, life: 0))
+        LogSeal(salt: 0).stamp(bytes, size: Self.block, at: offset, life: 0)
     }
 }
 

@@ -1,4 +1,5 @@
 import CHash
+import Devices
 
 /// Checksums of what is in one log. They are made with the log's salt, so that nothing of an
 /// earlier format, and nothing that a guest writes, passes for a part of it; and with the position
@@ -19,6 +20,24 @@ struct LogSeal: Sendable {
         _ bytes: Slice<UnsafeRawBufferPointer>, at position: LogPosition, life: UInt64
     ) -> UInt64 {
         checksum(UnsafeRawBufferPointer(rebasing: bytes), at: position, life: life)
+    }
+
+    /// Writes the checksum of the first `size` bytes in front of them: into the first eight.
+    func stamp(
+        _ bytes: UnsafeMutableRawBufferPointer, size: Int, at position: LogPosition, life: UInt64
+    ) {
+        let whole = UnsafeRawBufferPointer(bytes)
+        var front = ByteWriter(bytes, at: 0)
+        front.put(checksum(whole[8..<size], at: position, life: life))
+    }
+
+    /// Whether the first eight bytes are what `stamp` makes of the others.
+    func isStamped(
+        _ bytes: UnsafeRawBufferPointer, size: Int, at position: LogPosition, life: UInt64
+    ) -> Bool {
+        guard bytes.count >= size else { return false }
+        let found = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
+        return found == checksum(bytes[8..<size], at: position, life: life)
     }
 }
 

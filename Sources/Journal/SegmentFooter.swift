@@ -49,7 +49,7 @@ struct SegmentFooter: Equatable {
     ) throws(Errno) {
         guard bytes.count >= Self.size else { throw .io }
         var reader = ByteReader(bytes)
-        let checksum = try reader.take(UInt64.self)
+        _ = try reader.take(UInt64.self)
         guard try reader.take(UInt32.self) == Self.magic else { throw .io }
         records = try reader.take(UInt32.self)
         self.start = try reader.take(UInt64.self)
@@ -63,7 +63,7 @@ struct SegmentFooter: Equatable {
         length = Int(try reader.take(UInt32.self))
         guard self.start == start, end >= start, end - start <= geometry.segmentSize,
             length <= geometry.summaryRoom,
-            checksum == seal.checksum(bytes[8..<Self.size], at: start, life: life)
+            seal.isStamped(bytes, size: Self.size, at: start, life: life)
         else { throw .io }
     }
 
@@ -88,9 +88,7 @@ struct SegmentFooter: Equatable {
         writer.put(seal.checksum(summary, at: start, life: life))
         writer.put(UInt32(length))
         writer.put(UInt32(0))
-        let whole = UnsafeRawBufferPointer(bytes)
-        var front = ByteWriter(bytes, at: 0)
-        front.put(seal.checksum(whole[8..<Self.size], at: start, life: life))
+        seal.stamp(bytes, size: Self.size, at: start, life: life)
     }
 }
 

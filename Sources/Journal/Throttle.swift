@@ -26,11 +26,14 @@ package final class Throttle: Sendable {
         self.capacity = capacity
     }
 
+    /// Bytes in use from which writers are delayed.
+    package var limit: UInt64 { from.load(ordering: .relaxed) }
+
     /// Another `dirty_max`.
     package func setLimit(_ bytes: UInt64) { from.store(bytes, ordering: .relaxed) }
 
     /// Whether writers are delayed at all. Takes no lock.
-    package func isSlowing(used: UInt64) -> Bool { used > from.load(ordering: .relaxed) }
+    package func isSlowing(used: UInt64) -> Bool { used > limit }
 
     /// Nanoseconds that a write of so many bytes has to wait before it begins. Takes no lock while
     /// there is room.

@@ -27,7 +27,4 @@ extension Limits {
     /// Milliseconds between two looks whether a full log has room again: shorter than any write of
     /// the destager that makes some.
     package static let roomInterval: UInt64 = 2
-
-    /// Bytes of a file that SEEK_DATA and SEEK_HOLE look through at a time: some thousand extents.
-    package static let seekWindow: UInt64 = 64 << 20
 }
