@@ -48,12 +48,19 @@ final class MarkCommits: Sendable {
         state.withLock { $0.isRunning = false }
     }
 
+    private enum Work {
+        case commit(UInt64)
+        case stop
+    }
+
     private func next() -> UInt64? {
-        let ticket = state.wait { state -> UInt64?? in
-            if state.isStopping { return .some(nil) }
-            return state.wanted > max(state.durable, state.failed) ? state.wanted : nil
+        let work = state.wait { state -> Work? in
+            if state.isStopping { return .stop }
+            let isWanted = state.wanted > max(state.durable, state.failed)
+            return isWanted ? .commit(state.wanted) : nil
         }
-        return ticket ?? nil
+        guard case .commit(let ticket)? = work else { return nil }
+        return ticket
     }
 
     func stop() { state.update { $0.isStopping = true } }
