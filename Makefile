@@ -37,9 +37,11 @@ build:
 	scripts/install-dependencies build
 	$(RELEASE)
 
-# Cached reads against mergerfs in the same run, and allocations per read.
+# Against its peers and limits, in turns, within 10 minutes (BENCH=quick: 2): a table, and JSON and plots in
+# REPORT (Benchmarks/report).
 bench: build
 	scripts/install-dependencies bench
+	$(RELEASE) --product test-datastore
 	Benchmarks/run
 
 # Reads from flash against reads of the flash file itself.
