@@ -29,6 +29,7 @@ test:
 	scripts/install-dependencies build test vm
 	$(SWIFT) build --build-tests
 	$(SWIFT) test
+	python3 -m unittest discover -b -s Benchmarks
 	scripts/vm/prepare
 	scripts/vm/run all
 

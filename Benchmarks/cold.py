@@ -72,7 +72,7 @@ class Cold:
         return Workload(row, measure, self.systems)
 
 
-def measure(session, programs, work, share):
+def measure(session, programs, work):
     with memory(work + "/cold", "1G") as folder:
         made(folder + "/cold", COLD_MEBIBYTES)
         for system in ("forebay", "backing"):
@@ -84,4 +84,4 @@ def measure(session, programs, work, share):
             part = 16 if session.is_quick else 32
             session.take_turns("datastore with latency", [
                 *(cold.misses(latency) for latency in latencies),
-                cold.sequential("64k", part), cold.sequential("1m", part * 4), cold.writes()], share)
+                cold.sequential("64k", part), cold.sequential("1m", part * 4), cold.writes()])

@@ -18,18 +18,27 @@ from tools import Failure, output
 
 # Seconds for all, rounds, seconds of each measurement.
 FULL, QUICK = (585, 5, 0.5), (110, 3, 0.25)
-# The share of the time of each group; the rest is for preparations and the allocations.
-GROUPS = [("hits", hits, 0.58), ("cold", cold, 0.14), ("scenes", scenes, 0.16)]
+# The parts of each group and their shares of the time.
+GROUPS = {
+    "hits": (hits, {"reads of what is cached": 44, "writes in memory": 20}),
+    "cold": (cold, {"datastore with latency": 14}),
+    "scenes": (scenes, {"storms and clones": 10, "backup scan": 5}),
+}
+# For what is prepared between the parts, and for the allocations.
+RESERVE = {"the rest": 7}
 
 
-def forms():
-    """The session that the environment asks for."""
+def session_of(names):
+    """The session that the environment asks for, with time for the groups that are named."""
     form = os.environ.get("BENCH", "full")
     if form not in ("quick", "full"):
         sys.exit(f"bench: BENCH={form}: quick or full")
     seconds, rounds, sample = QUICK if form == "quick" else FULL
+    shares = dict(RESERVE)
+    for name in names:
+        shares.update(GROUPS[name][1])
     return Session(form == "quick", seconds, int(os.environ.get("ROUNDS", rounds)),
-                   float(os.environ.get("SAMPLE", sample)))
+                   float(os.environ.get("SAMPLE", sample)), shares)
 
 
 def about(session, programs):
@@ -44,10 +53,10 @@ def about(session, programs):
 
 def measure(programs, folder, names):
     """Runs the groups that are named, or all of them; answers the exit status."""
-    session = forms()
-    known = [name for name, _, _ in GROUPS]
-    if unknown := set(names) - {*known, "allocations"}:
-        sys.exit(f"bench: {', '.join(sorted(unknown))}: unknown; {', '.join(known)}, allocations")
+    if unknown := set(names) - {*GROUPS, "allocations"}:
+        sys.exit(f"bench: {', '.join(sorted(unknown))}: unknown; {', '.join(GROUPS)}, allocations")
+    names = names or [*GROUPS, "allocations"]
+    session = session_of([name for name in GROUPS if name in names])
     facts = about(session, programs)
     print(f"bench: {facts['form']}, at most {session.seconds / 60:.0f} minutes, kernel {facts['kernel']},"
           f" {facts['processors']} processors, load {facts['load_at_begin']:.1f}", flush=True)
@@ -55,13 +64,13 @@ def measure(programs, folder, names):
     work = tempfile.mkdtemp(prefix="forebay-bench.", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     counted = None
     try:
-        for name, group, share in GROUPS:
-            if not names or name in names:
+        for name, (group, _) in GROUPS.items():
+            if name in names:
                 try:
-                    group.measure(session, programs, work, share)
+                    group.measure(session, programs, work)
                 except (Failure, OSError) as error:
                     session.say(f"{name}: {error}")
-        if not names or "allocations" in names:
+        if "allocations" in names:
             counted = allocations.measure(programs, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)

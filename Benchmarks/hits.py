@@ -6,7 +6,7 @@ import os
 
 from measure import Goal, Row, Workload
 from peers import started
-from tools import Failure, fio, made, memory, mounted, timed
+from tools import Failure, fio, made, memory, mounted, processor_seconds, timed
 
 # Of the guests that write: a file each, because the kernel has writes to one file wait for each other.
 WRITERS = 8
@@ -81,19 +81,39 @@ def prepare_writers(systems):
             made(f"{folder}/bench.{number}.0", WRITER_MEBIBYTES)
 
 
+def cost(row):
+    """The row of what the server's process had of the processors for each operation of another row."""
+    return Row(row.key + "-processor", "  server's processor time for each", "µs", against="mergerfs")
+
+
+def counted(row, system, work):
+    """Does the work, and adds to the row what it cost the server."""
+    process = system.process
+    before = processor_seconds(process) if process else 0
+    run = work()
+    if row and process:
+        row.add(system.name, (processor_seconds(process) - before) * 1e6 / run.operations)
+    return run
+
+
 def read_workload(session, systems, row, options, take):
+    second = cost(row) if row.key in ("4k-depth-8", "1m-sequential") else None
+
     def measure(system):
-        return take(fio(f"--filename={system.folder}/disk", "--readonly", "--norandommap", *options,
-                        *timed(session.sample)))
-    return Workload(row, measure, systems)
+        return take(counted(second, system, lambda: fio(
+            f"--filename={system.folder}/disk", "--readonly", "--norandommap", *options,
+            *timed(session.sample))))
+    return Workload(row, measure, systems, second)
 
 
 def write_workload(session, systems, row, options):
+    second = cost(row) if row.key == "sync-writes" else None
+
     def measure(system):
-        return thousands(fio(
+        return thousands(counted(second, system, lambda: fio(
             f"--directory={system.folder}/of-{system.name}", f"--numjobs={WRITERS}",
-            f"--size={WRITER_MEBIBYTES}m", "--norandommap", *options, *timed(session.sample)))
-    return Workload(row, measure, systems)
+            f"--size={WRITER_MEBIBYTES}m", "--norandommap", *options, *timed(session.sample))))
+    return Workload(row, measure, systems, second)
 
 
 def with_the_file(session, peers):
@@ -109,9 +129,9 @@ def with_the_file(session, peers):
     return able
 
 
-def measure(session, programs, work, share):
-    """Reads get two thirds of the share, writes the rest."""
-    mebibytes = 32 if session.is_quick else 128
+def measure(session, programs, work):
+    # What fits into the cache of zfs-fuse as Debian sets it.
+    mebibytes = 32 if session.is_quick else 64
     with memory(work + "/backing", "3G") as backing:
         made(backing + "/disk", mebibytes)
         with started(session, work, backing) as peers, \
@@ -121,7 +141,7 @@ def measure(session, programs, work, share):
             session.say(f"in memory: a file of {mebibytes} MiB, O_DIRECT, {session.sample} s each")
             misses = forebay.number("misses")
             rows = [read_workload(session, systems, *each) for each in reads(session)]
-            session.take_turns("reads of what is cached", rows, share * 0.7)
+            session.take_turns("reads of what is cached", rows)
             missed = forebay.number("misses") - misses
             if missed:
                 session.say(f"{missed} blocks were not cached: the reads do not show the cache")
@@ -129,4 +149,4 @@ def measure(session, programs, work, share):
                     workload.row.invalid = "not all was cached"
             prepare_writers(systems)
             rows = [write_workload(session, systems, *each) for each in writes(session)]
-            session.take_turns("writes in memory", rows, share * 0.3)
+            session.take_turns("writes in memory", rows)

@@ -74,13 +74,17 @@ class Workload:
     row: Row
     measure: object
     systems: list
+    # A second row that `measure` adds to by itself.
+    second: Row | None = None
 
 
 class Session:
     """A run: how long it may take, how many rounds it should have, and what there is to say about it."""
 
-    def __init__(self, is_quick, seconds, rounds, sample):
+    def __init__(self, is_quick, seconds, rounds, sample, shares):
         self.is_quick, self.seconds, self.wanted_rounds, self.sample = is_quick, seconds, rounds, sample
+        # What each part should get of the time that is left, in relation to those that follow.
+        self.shares = shares
         self.began = time.monotonic()
         self.rows, self.notes, self.peers = [], [], {}
 
@@ -92,10 +96,11 @@ class Session:
     def left(self):
         return self.seconds - (time.monotonic() - self.began)
 
-    def rounds(self, title, share):
-        """Numbers of rounds, for as long as the share of the time lasts, but one at least."""
+    def rounds(self, title):
+        """Numbers of rounds, for as long as the part's share of the time lasts, but one at least."""
         began, longest, number = time.monotonic(), 0.0, 0
-        allowed = min(share * self.seconds, self.left())
+        allowed = self.left() * self.shares[title] / sum(self.shares.values())
+        del self.shares[title]
         while number < self.wanted_rounds:
             start = time.monotonic()
             if number and start - began + longest > allowed:
@@ -106,19 +111,18 @@ class Session:
             longest = max(longest, time.monotonic() - start)
         print(f"   {title}: {number} rounds, {time.monotonic() - began:.0f} s", flush=True)
 
-    def take_turns(self, title, workloads, share, between=None):
+    def take_turns(self, title, workloads):
         """Measures all workloads with all their systems; nobody is always the first."""
-        self.rows += [workload.row for workload in workloads]
+        for workload in workloads:
+            self.rows += [workload.row, workload.second] if workload.second else [workload.row]
         failed = set()
-        for number in self.rounds(title, share):
+        for number in self.rounds(title):
             for workload in workloads:
                 turn = number % len(workload.systems)
                 for system in workload.systems[turn:] + workload.systems[:turn]:
                     figure, percentiles = None, None
                     try:
                         if (workload.row.key, system.name) not in failed:
-                            if between:
-                                between()
                             figure, percentiles = workload.measure(system)
                     except (Failure, OSError) as error:
                         failed.add((workload.row.key, system.name))

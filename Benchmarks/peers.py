@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import time
 
-from tools import Failure, await_that, output
+from tools import Failure, await_that, output, processor_seconds
 
-# Memory of zfs-fuse's cache, in MiB: more than the files that are read.
-ZFS_CACHE = 1024
 ZFS_DEVICE = "1536M"
+# Seconds without work after which zfs-fuse is done with what was written: it writes in the background,
+# every few seconds.
+REST, LONGEST_REST = 4, 40
 
 
 def version(package):
@@ -52,6 +53,18 @@ class Peer:
 
     def begin(self):
         raise NotImplementedError
+
+    @property
+    def process(self):
+        """The process that serves the mount."""
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if entry.isdigit():
+                    with open(f"/proc/{entry}/cmdline", "rb") as file:
+                        words = file.read().split(b"\0")
+                    if self.folder.encode() in words and self.name.encode() in words[0]:
+                        return int(entry)
+        return None
 
     def provide(self, name):
         """Makes a file of the backing folder readable here, warm as it gets."""
@@ -93,13 +106,18 @@ class Backing(Peer):
             with contextlib.suppress(OSError):
                 os.unlink(probe)
 
+    @property
+    def process(self):
+        return None
+
     def end(self):
         pass
 
 
 class ZfsFuse(Peer):
-    """A pool on one file in memory, dedup=on, the rest as it comes. Its daemon is one for the whole machine:
-    one that runs already is used, with its own limits, and gets one more pool for the time being."""
+    """A pool on one file in memory, dedup=on, the rest as Debian sets it, with 100 MiB of cache. Its daemon is
+    one for the whole machine: one that runs already is used, with its own limits, and gets one more pool for
+    the time being."""
 
     name = package = "zfs-fuse"
     pool = f"forebay-bench-{os.getpid()}"
@@ -107,7 +125,11 @@ class ZfsFuse(Peer):
     def __init__(self, work, backing):
         super().__init__(work, backing)
         self.daemon, self.has_pool, self.store = None, False, work + "/zfs-device"
-        self.process = 0
+        self.server = 0
+
+    @property
+    def process(self):
+        return self.server
 
     def begin(self):
         os.mkdir(self.store)
@@ -115,12 +137,12 @@ class ZfsFuse(Peer):
         found = subprocess.run(["pgrep", "-o", "-x", "zfs-fuse"], text=True, check=False,
                                stdout=subprocess.PIPE).stdout.split()
         if found:
-            self.process = int(found[0])
+            self.server = int(found[0])
         else:
             self.daemon = subprocess.Popen(
-                ["zfs-fuse", "--no-daemon", "--no-kstat-mount", "--max-arc-size", str(ZFS_CACHE)],
+                ["zfs-fuse", "--no-daemon", "--no-kstat-mount"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.process = self.daemon.pid
+            self.server = self.daemon.pid
         device = self.store + "/device"
         with open(device, "wb") as file:
             file.truncate(1 << 30)
@@ -133,20 +155,17 @@ class ZfsFuse(Peer):
     def provide(self, name):
         run("cp", f"{self.backing}/{name}", f"{self.folder}/{name}", seconds=90)
         run("cat", f"{self.folder}/{name}")
-        self.await_rest()
+        self.await_rest(name)
 
-    def processor_ticks(self):
-        with open(f"/proc/{self.process}/stat", encoding="utf-8") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
-
-    def await_rest(self):
+    def await_rest(self, name):
         """It goes on with what was written for a while; reads that compete with that would flatter us."""
-        deadline = time.monotonic() + 30
-        before = -100
-        while (now := self.processor_ticks()) - before > 5 and time.monotonic() < deadline:
-            before = now
+        quiet, deadline = 0, time.monotonic() + LONGEST_REST
+        while quiet < REST and time.monotonic() < deadline:
+            before = processor_seconds(self.process)
             time.sleep(1)
+            quiet = quiet + 1 if processor_seconds(self.process) - before < 0.05 else 0
+        # What was evicted meanwhile comes back.
+        run("cat", f"{self.folder}/{name}")
 
     def end(self):
         super().end()

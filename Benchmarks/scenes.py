@@ -88,8 +88,9 @@ class Clones:
         self.datastore, self.forebay = datastore, forebay
         self.copying = Row("clone-copy", "clone: copy of a cached image, 1 ms", "s")
         self.start = Row("clone-start", "clone: first read of the copy, 1 ms", "s")
+        self.reads = Row("clone-reads", "  datastore reads of it", "reads")
         self.added = Row("clone-memory", "  memory that the copy adds, of its size", "×", against="")
-        session.rows += [self.copying, self.start, self.added]
+        session.rows += [self.copying, self.start, self.reads, self.added]
 
     def round(self):
         self.datastore.takes(1)
@@ -100,7 +101,9 @@ class Clones:
             before = self.forebay.number("unique_bytes_ram")
             self.copying.add(system.name, self.time(
                 lambda folder=system.folder, name=name: copy(f"{folder}/image-0", f"{folder}/{name}")))
+            reads = self.datastore.reads()
             self.start.add(system.name, storm(system.folder, [name]))
+            self.reads.add(system.name, self.datastore.reads() - reads)
             if system is self.forebay:
                 self.added.add(OURS, max(0, self.forebay.number("unique_bytes_ram") - before) / size)
             os.unlink(f"{system.folder}/{name}")
@@ -157,7 +160,7 @@ class Scans:
         self.speed.add(OURS, speed)
 
 
-def measure(session, programs, work, share):
+def measure(session, programs, work):
     mebibytes = 16 if session.is_quick else 48
     with memory(work + "/scenes", "1500M") as folder:
         make_images(folder, mebibytes)
@@ -168,12 +171,12 @@ def measure(session, programs, work, share):
         with slow_datastore(programs, work, folder) as datastore:
             with mounted(programs, work, datastore.folder, f"ram={mebibytes * 8 + 64}M") as forebay:
                 scenes = [Storms(session, datastore, forebay), Clones(session, datastore, forebay)]
-                for _ in session.rounds("storms and clones", share * 0.7):
+                for _ in session.rounds("storms and clones"):
                     for scene in scenes:
                         scene.round()
             with mounted(programs, work, datastore.folder, f"ram={SCAN_RAM}") as forebay:
                 scans = Scans(session, forebay)
                 datastore.takes(0.2)
                 forebay.fill("hot")
-                for _ in session.rounds("backup scan", share * 0.3):
+                for _ in session.rounds("backup scan"):
                     scans.round()

@@ -67,6 +67,13 @@ def made(path, mebibytes):
     return path
 
 
+def processor_seconds(process):
+    """What a process has had of the processors so far, in user space and in the kernel."""
+    with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
 def memory(path, size):
     """A folder in memory; `size` as for mount(8)."""
@@ -104,6 +111,10 @@ class Forebay:
 
     def server(self):
         return json.loads(output(self.program, "status", self.folder, "--json"))["server_pid"]
+
+    @property
+    def process(self):
+        return self.server()
 
     def fill(self, name):
         """Reads a file twice, so that what is worked out behind the first reads is done."""
