@@ -79,6 +79,7 @@ def prepare_writers(systems):
         os.mkdir(folder)
         for number in range(WRITERS):
             made(f"{folder}/bench.{number}.0", WRITER_MEBIBYTES)
+        system.rest()
 
 
 def cost(row):
@@ -110,9 +111,11 @@ def write_workload(session, systems, row, options):
     second = cost(row) if row.key == "sync-writes" else None
 
     def measure(system):
-        return thousands(counted(second, system, lambda: fio(
+        run = thousands(counted(second, system, lambda: fio(
             f"--directory={system.folder}/of-{system.name}", f"--numjobs={WRITERS}",
             f"--size={WRITER_MEBIBYTES}m", "--norandommap", *options, *timed(session.sample))))
+        system.rest()
+        return run
     return Workload(row, measure, systems, second)
 
 

@@ -15,6 +15,9 @@ ZFS_DEVICE = "1536M"
 # Seconds without work after which zfs-fuse is done with what was written: it writes in the background,
 # every few seconds.
 REST, LONGEST_REST = 4, 40
+# The same after each measurement of writes.
+AFTER_WRITES, LONGEST_AFTER_WRITES = 0.4, 3
+LOOK = 0.2
 
 
 def version(package):
@@ -69,6 +72,9 @@ class Peer:
     def provide(self, name):
         """Makes a file of the backing folder readable here, warm as it gets."""
 
+    def rest(self):
+        """Waits until nothing is left to do of what was measured last."""
+
     def end(self):
         if os.path.ismount(self.folder):
             subprocess.run(["umount", "-l", self.folder], check=False)
@@ -115,9 +121,9 @@ class Backing(Peer):
 
 
 class ZfsFuse(Peer):
-    """A pool on one file in memory, dedup=on, the rest as Debian sets it, with 100 MiB of cache. Its daemon is
-    one for the whole machine: one that runs already is used, with its own limits, and gets one more pool for
-    the time being."""
+    """A pool on one file in memory, dedup=on, the rest as Debian sets it, with 100 MiB of cache. Its
+    daemon is one for the whole machine: one that runs already is used, with its own limits, and gets one more
+    pool for the time being."""
 
     name = package = "zfs-fuse"
     pool = f"forebay-bench-{os.getpid()}"
@@ -155,17 +161,18 @@ class ZfsFuse(Peer):
     def provide(self, name):
         run("cp", f"{self.backing}/{name}", f"{self.folder}/{name}", seconds=90)
         run("cat", f"{self.folder}/{name}")
-        self.await_rest(name)
-
-    def await_rest(self, name):
-        """It goes on with what was written for a while; reads that compete with that would flatter us."""
-        quiet, deadline = 0, time.monotonic() + LONGEST_REST
-        while quiet < REST and time.monotonic() < deadline:
-            before = processor_seconds(self.process)
-            time.sleep(1)
-            quiet = quiet + 1 if processor_seconds(self.process) - before < 0.05 else 0
+        self.rest(REST, LONGEST_REST)
         # What was evicted meanwhile comes back.
         run("cat", f"{self.folder}/{name}")
+
+    def rest(self, wanted=AFTER_WRITES, longest=LONGEST_AFTER_WRITES):
+        """It goes on with what was written for a while, and would compete with what is measured next."""
+        quiet, deadline = 0.0, time.monotonic() + longest
+        while quiet < wanted and time.monotonic() < deadline:
+            before = processor_seconds(self.process)
+            time.sleep(LOOK)
+            worked = processor_seconds(self.process) - before > LOOK / 10
+            quiet = 0.0 if worked else quiet + LOOK
 
     def end(self):
         super().end()

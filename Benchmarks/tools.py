@@ -116,6 +116,9 @@ class Forebay:
     def process(self):
         return self.server()
 
+    def rest(self):
+        """Nothing is left to do: what was written is on the datastore."""
+
     def fill(self, name):
         """Reads a file twice, so that what is worked out behind the first reads is done."""
         for _ in range(2):
