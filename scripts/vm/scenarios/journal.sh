@@ -51,14 +51,14 @@ PERL
 # there FILE TELLS: what was acknowledged is in it, or what was asked for later. Prints how much was compared.
 cat >/run/vm/there.pl <<'PERL'
 use strict; use warnings; use Fcntl;
-my ($path, $tells, $compared, @wrong) = (@ARGV, 0);
+my ($path, $tells, $compared, $data, @wrong) = (@ARGV, 0);
 open(my $told, "<", $tells) or die "$tells: $!";
 sysopen(my $file, $path, O_RDONLY) or die "open: $!";
 while (<$told>) {
     my ($place, $acknowledged, $asked) = split;
     next unless $acknowledged;
     sysseek($file, 4096 * $place, 0) or die "seek: $!";
-    (sysread($file, my $data, 4096) // die "read: $!") == 4096 or $data = pack("N", 0) x 1024;
+    (sysread($file, $data, 4096) // die "read: $!") == 4096 or $data = pack("N", 0) x 1024;
     my $found = unpack("N", $data);
     push @wrong, "$place: $found, not $acknowledged to $asked"
         if $found < $acknowledged || $found > $asked || $data ne pack("N", $found) x 1024;
