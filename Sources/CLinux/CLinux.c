@@ -49,6 +49,27 @@ int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attri
     return 0;
 }
 
+// The kernel's struct statx, as far as it is needed here: the C library's may end before it.
+#define CLINUX_STATX_DIOALIGN 0x2000U
+struct direct_statx {
+    uint32_t mask;
+    uint8_t unused[148];
+    uint32_t memory_alignment;
+    uint32_t offset_alignment;
+    uint8_t rest[96];
+};
+_Static_assert(sizeof(struct direct_statx) == 256, "the kernel's struct statx has 256 bytes");
+
+int CLinux_direct_alignment(int file, uint32_t *memory, uint32_t *offset) {
+    struct direct_statx s;
+    memset(&s, 0, sizeof s);
+    if (syscall(SYS_statx, file, "", AT_EMPTY_PATH, CLINUX_STATX_DIOALIGN, &s) < 0) return -1;
+    int is_told = (s.mask & CLINUX_STATX_DIOALIGN) != 0;
+    *memory = is_told ? s.memory_alignment : 0;
+    *offset = is_told ? s.offset_alignment : 0;
+    return 0;
+}
+
 union handle_space {
     struct file_handle handle;
     char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];

@@ -95,7 +95,8 @@ extension Datastore {
     /// and not synced.
     private func syncLog(_ inode: Inode) throws(Errno) -> Bool {
         guard let writeBack, inode.isRegular else { return false }
-        if writeBack.isDirty(inode.node.rawValue) {
+        // Behind a stable write nothing is left to do: the reader that took the request answers it.
+        if writeBack.isDirty(inode.node.rawValue), !writeBack.journal.isAllDurable {
             guard WaitMode.mayReadFlash else { throw .mustReadFlash }
             do throws(Errno) {
                 try writeBack.journal.flush()

@@ -6,7 +6,8 @@ import Syscalls
 package final class FileDevice: BlockDevice {
     /// Bytes, rounded down to whole blocks.
     package let size: UInt64
-    /// Bytes that a block device writes at once; 4,096 for a file.
+    /// Bytes that a block device writes at once; what direct I/O of a file asks for, or 4,096 when
+    /// the kernel does not tell.
     package let logicalBlockSize: UInt32
     /// Whether it is a block device.
     package let isBlockDevice: Bool
@@ -35,7 +36,8 @@ package final class FileDevice: BlockDevice {
             throw error == Errno(EWOULDBLOCK) ? .busy : error
         }
         size = UInt64(try call { CLinux_seek(file, 0, SEEK_END) }) / 4096 * 4096
-        logicalBlockSize = isBlockDevice ? try Self.logicalBlockSize(file) : 4096
+        logicalBlockSize =
+            isBlockDevice ? try Self.logicalBlockSize(file) : try Self.alignment(file)
         guard logicalBlockSize <= 4096 else { throw .invalid }
         hasVolatileCache = !isBlockDevice || !WriteCache.isAbsent(device: facts.special_device)
         descriptor = opened
@@ -45,6 +47,14 @@ package final class FileDevice: BlockDevice {
         var size: Int32 = 0
         try call { CLinux_logical_block_size(file, &size) }
         return UInt32(clamping: size)
+    }
+
+    private static func alignment(_ file: Int32) throws(Errno) -> UInt32 {
+        var memory: UInt32 = 0
+        var offset: UInt32 = 0
+        try call { CLinux_direct_alignment(file, &memory, &offset) }
+        // Memory is given at multiples of the block size, too.
+        return offset == 0 ? 4096 : max(memory, offset)
     }
 
     /// pread(2) until all is there; EIO at the end of the device.

@@ -1,6 +1,7 @@
 import Devices
 import Glibc
 import Policy
+import Synchronization
 import Syscalls
 
 /// Writing frames. One is under way at a time, so that all before a complete one are complete, and
@@ -110,6 +111,15 @@ extension Journal {
         if isDurable || !device.hasVolatileCache {
             state.pointee.durable = max(state.pointee.durable, end)
         }
+        publish()
+    }
+
+    /// Tells those who take no lock how far the log is. The lock is held, so that it never goes
+    /// back.
+    func publish() {
+        let state = monitor.state
+        completedMark.store(state.pointee.completed, ordering: .releasing)
+        durableMark.store(state.pointee.durable, ordering: .releasing)
     }
 
     /// Writes the end of a segment; false when the device fails. The lock is not held.
@@ -165,6 +175,7 @@ extension Journal {
             state.pointee.isFlushing = false
             if isFlushed {
                 state.pointee.durable = max(state.pointee.durable, covered)
+                publish()
             } else {
                 state.pointee.isPoisoned = true
                 for condition in 0..<Wait.count { monitor.wakeAll(condition) }

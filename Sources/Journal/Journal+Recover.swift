@@ -101,6 +101,7 @@ extension Journal {
         }
         state.pointee.completed = next
         state.pointee.durable = next
+        publish()
         state.pointee.previous = scan.end
         state.pointee.next = next
         state.pointee.phase = .open

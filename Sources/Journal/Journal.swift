@@ -1,5 +1,6 @@
 import Devices
 import Policy
+import Synchronization
 import Syscalls
 
 /// The log: changes of files, kept in order on a device of their own until they are released.
@@ -13,6 +14,9 @@ package final class Journal<Device: BlockDevice>: Sendable {
     let frames: [BlockBuffer]
     let monitor: Monitor<JournalState>
     let readBuffers: LogReadBuffers
+    /// `completed` and `durable` of the state, for those who cannot wait for its lock.
+    let completedMark = Atomic<LogPosition>(0)
+    let durableMark = Atomic<LogPosition>(0)
 
     /// Reads header and checkpoint; nothing else before `recover`. Throws what is wrong.
     package init(_ device: Device) throws(JournalProblem) {
@@ -47,6 +51,14 @@ package final class Journal<Device: BlockDevice>: Sendable {
 
     /// Everything before it survives a power cut.
     package var durable: LogPosition { monitor.withLock { $0.durable } }
+
+    /// Everything that an `append` has returned for survives a power cut. Takes no lock, so that it
+    /// may be false for a moment while a write ends.
+    package var isAllDurable: Bool {
+        // This order: what is complete only later does not count.
+        let completed = completedMark.load(ordering: .acquiring)
+        return durableMark.load(ordering: .acquiring) >= completed
+    }
 
     /// Bytes that writers can fill.
     package var capacity: UInt64 { geometry.capacity }

@@ -55,6 +55,24 @@ import Testing
         #expect(try Files.read(second.backing("disk")) == merged)
     }
 
+    /// The FSYNC behind a stable write needs no thread that may wait, and the one behind another
+    /// write does.
+    @Test func aSyncBehindAStableWriteWaitsForNothing() throws {
+        let fixture = try fixture()
+        let node = try fixture.file("disk", Self.old)
+        let syncFromMemory = { () throws -> Void in
+            try fixture.withoutWaiting { try fixture.datastore.sync(node, dataOnly: true) }
+        }
+        // Of a file that is new to this server nobody knows what an earlier one has left.
+        try fixture.datastore.sync(node, dataOnly: true)
+        try fixture.write(node, 0, Self.new, flags: O_DSYNC)
+        try syncFromMemory()
+        try fixture.write(node, 0, Self.new)
+        #expect(throws: Errno.mustReadFlash) { try syncFromMemory() }
+        try fixture.datastore.sync(node, dataOnly: true)
+        try syncFromMemory()
+    }
+
     @Test func sizeAndTimeAreThoseOfTheWrite() throws {
         let fixture = try fixture()
         let node = try fixture.file("disk", Self.old)

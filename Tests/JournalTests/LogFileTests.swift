@@ -85,6 +85,47 @@ import Testing
         #expect(report.bytesRead > used / 1000)
     }
 
+    /// What the kernel takes is made use of: a block of 4 KiB and its headers fill no two blocks.
+    @Test(arguments: [512, 4096]) func aRecordTakesWholeUnits(unit: Int) throws {
+        let path = try #require(Self.folder).path("unit-\(unit)")
+        try OpenFile(path, O_RDWR | O_CREAT).truncate(to: 64 << 20)
+        let device = try FileDevice(path: path)
+        let smallest = Int(device.logicalBlockSize)
+        #expect(smallest.nonzeroBitCount == 1 && smallest <= 4096)
+        let header = LogHeader(size: device.size, segmentSize: 1 << 20, unit: unit)
+        guard smallest <= unit else {
+            try LogFormat.format(device)
+            #expect(try Journal(device).header.unit == 4096)
+            return
+        }
+        try LogFormat.format(device, header)
+        let journal = try Journal(device)
+        _ = try journal.recover { _, _, _ in }
+        let bytes = LogContents.payload(9, 3, 4096)
+        _ = try append(journal, 0, bytes, isDurable: true)
+        let before = journal.head
+        let position = try append(journal, 4096, bytes, isDurable: true)
+        #expect(journal.head - before == (unit == 512 ? 4608 : 8192))
+        var read = [UInt8](repeating: 0, count: 4096)
+        try read.withUnsafeMutableBytes { try journal.read(position, skip: 0, into: $0) }
+        #expect(read == bytes)
+    }
+
+    @Test func whetherAllIsDurableIsKnownWithoutTheLock() throws {
+        let (journal, _, _) = try recovered(try file("durable", 64 << 20))
+        #expect(journal.isAllDurable)
+        _ = try append(journal, 0, [1], isDurable: true)
+        #expect(journal.isAllDurable)
+        _ = try append(journal, 1, [2], isDurable: false)
+        #expect(!journal.isAllDurable)
+        // What is durable itself is not, as long as something before it is not.
+        _ = try append(journal, 2, [3], isDurable: true)
+        #expect(journal.isAllDurable)
+        _ = try append(journal, 3, [4], isDurable: false)
+        try journal.flush()
+        #expect(journal.isAllDurable)
+    }
+
     @Test func whatTheKernelSaysOfACacheIsUnderstood() {
         #expect(WriteCache.isAbsent(text: "write through\n"))
         #expect(!WriteCache.isAbsent(text: "write back\n"))

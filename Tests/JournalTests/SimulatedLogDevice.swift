@@ -117,7 +117,7 @@ final class SimulatedLogDevice: BlockDevice {
                 throw .io
             }
             if ignoresFlushes { return }
-            state.durable = state.current
+            for write in state.pending { state.makeDurable(write.range) }
             state.pending = []
         }
     }
@@ -169,10 +169,10 @@ final class SimulatedLogDevice: BlockDevice {
 
 extension SimulatedLogDevice.State {
     mutating func apply(_ write: SimulatedLogDevice.Write, _ sector: Int, isDurable: Bool) {
-        let range = write.offset..<write.offset + write.bytes.count
-        current.replaceSubrange(range, with: write.bytes)
+        let range = write.range
+        Self.copy(write.bytes[...], to: &current, at: write.offset)
         if isDurable {
-            durable.replaceSubrange(range, with: write.bytes)
+            makeDurable(range)
             // What is older than this must not come back.
             for index in pending.indices.reversed() where pending[index].overlaps(range) {
                 let old = pending.remove(at: index)
@@ -188,6 +188,20 @@ extension SimulatedLogDevice.State {
         }
     }
 
+    /// What is there now survives a power cut.
+    mutating func makeDurable(_ range: Range<Int>) {
+        Self.copy(current[range], to: &durable, at: range.lowerBound)
+    }
+
+    // Thousands of crashes are simulated, without optimisation: not byte by byte.
+    private static func copy(_ bytes: ArraySlice<UInt8>, to target: inout [UInt8], at offset: Int) {
+        bytes.withUnsafeBytes { source in
+            target.withUnsafeMutableBytes { target in
+                _ = memcpy(target.baseAddress! + offset, source.baseAddress!, source.count)
+            }
+        }
+    }
+
     mutating func stop(_ sector: Int) {
         guard !isCrashed else { return }
         isCrashed = true
@@ -198,9 +212,8 @@ extension SimulatedLogDevice.State {
         for write in pending {
             for start in stride(from: 0, to: write.bytes.count, by: sector)
             where Int.random(in: 0..<4, using: &generator) < share {
-                durable.replaceSubrange(
-                    write.offset + start..<write.offset + start + sector,
-                    with: write.bytes[start..<start + sector])
+                Self.copy(
+                    write.bytes[start..<start + sector], to: &durable, at: write.offset + start)
             }
         }
         pending = []
@@ -209,6 +222,8 @@ extension SimulatedLogDevice.State {
 }
 
 extension SimulatedLogDevice.Write {
+    var range: Range<Int> { offset..<offset + bytes.count }
+
     func overlaps(_ range: Range<Int>) -> Bool {
         offset < range.upperBound && range.lowerBound < offset + bytes.count
     }

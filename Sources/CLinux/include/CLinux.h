@@ -32,6 +32,9 @@ struct CLinux_attributes {
 };
 
 int CLinux_statx(int directory, const char *path, int flags, struct CLinux_attributes *attributes);
+/// statx(2) with STATX_DIOALIGN: what direct I/O of a file asks of memory and of offsets, in bytes.
+/// Both are 0 when the kernel (before 6.1) or the file system does not tell.
+int CLinux_direct_alignment(int file, uint32_t *memory, uint32_t *offset);
 
 /// A file handle needs a variable-length struct, which Swift cannot allocate in place.
 /// `bytes` holds at least 128 bytes; `*length` comes back with the handle's length.

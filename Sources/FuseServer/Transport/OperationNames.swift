@@ -9,6 +9,7 @@ package struct OperationCode: Equatable, Sendable {
     static let lookup = OperationCode(1)
     static let forget = OperationCode(2)
     static let initialize = OperationCode(26)
+    static let fsync = OperationCode(20)
     static let interrupt = OperationCode(36)
     static let destroy = OperationCode(38)
     static let batchForget = OperationCode(42)
