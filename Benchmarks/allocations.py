@@ -11,6 +11,8 @@ from tools import Failure, fio, made, memory, mounted
 COUNTED_READS = 100_000
 # libfuse's own allocation for each request, and a little for what runs beside.
 ALLOWED = 1.05
+# What runs beside only adds, and more of it on a busy machine: the least of so many counts decides.
+COUNTS = 3
 
 
 def count(programs, work):
@@ -31,15 +33,20 @@ def count(programs, work):
                 with open(path, "rb") as file:
                     return struct.unpack("Q", file.read(8))[0]
 
-            reads, before = forebay.number("reads"), allocations()
-            # Everything of the file, over and over.
-            fio(f"--filename={forebay.folder}/disk", "--readonly", "--norandommap", "--rw=randread",
-                "--bs=4k", f"--io_size={COUNTED_READS * 4}k")
-            after = allocations()
-            reads = forebay.number("reads") - reads
-    if reads < COUNTED_READS:
-        raise Failure(f"only {reads} reads were counted: nothing can be said about allocations")
-    return (after - before) / reads, reads
+            least = None
+            for _ in range(COUNTS):
+                reads, before = forebay.number("reads"), allocations()
+                fio(f"--filename={forebay.folder}/disk", "--readonly", "--norandommap",
+                    "--rw=randread", "--bs=4k", f"--io_size={COUNTED_READS * 4}k")
+                after = allocations()
+                reads = forebay.number("reads") - reads
+                if reads < COUNTED_READS:
+                    raise Failure(f"only {reads} reads were counted: that says nothing")
+                each = (after - before) / reads
+                least = each if least is None else min(least, each)
+                if least <= ALLOWED:
+                    break
+    return least, reads
 
 
 def measure(programs, work):
