@@ -1,6 +1,5 @@
 import Glibc
 import Policy
-import Synchronization
 import Syscalls
 
 /// Requests that wait for flash or for the datastore, and the threads that do them. Each of the two
@@ -59,7 +58,9 @@ final class WorkerPool: Sendable {
     }
 
     let slots: RequestSlots
-    private let state: Mutex<State>
+    /// Not a `Mutex`, whose futex is handed from waiter to waiter, with a change of threads each
+    /// time: with more threads than processors that made writes five times slower.
+    private let state: Condition<State>
     /// What the threads sleep on; may be ahead of the queues, never behind.
     private let flashWakeups = Wakeups()
     private let datastoreWakeups = Wakeups()
@@ -69,7 +70,7 @@ final class WorkerPool: Sendable {
     init(slots: RequestSlots, flashThreads: Int, threads: Int) {
         self.slots = slots
         let count = slots.format.count
-        state = Mutex(
+        state = Condition(
             State(
                 flash: WorkerQueue(places: count, limit: flashThreads),
                 datastore: WorkerQueue(places: count, limit: threads),
