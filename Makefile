@@ -41,6 +41,7 @@ build:
 bench: build
 	scripts/install-dependencies bench
 	Benchmarks/run
+	Benchmarks/costs.py
 
 # Reads from flash against reads of the flash file itself.
 bench-flash: build
