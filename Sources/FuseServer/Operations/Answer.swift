@@ -95,15 +95,6 @@ struct Request {
         }
     }
 
-    /// Sends the pieces of memory that a read has collected, without a copy.
-    func sendReply() -> Answer {
-        guard let vectors = context.reply.vectors.baseAddress else { return .done }
-        sendRaw(
-            context, handle, vectors: vectors, count: context.reply.count,
-            bytes: context.reply.bytes)
-        return .sent
-    }
-
     /// Sends bytes, which libfuse hands to the kernel before this returns.
     func send(_ bytes: UnsafeRawBufferPointer) -> Answer {
         fuse_reply_buf(handle, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)

@@ -54,28 +54,6 @@ extension Operations {
     }
 
     private static func addContents(to table: inout fuse_lowlevel_ops) {
-        table.read = { request, node, size, offset, _ in
-            answer(request) { (request) throws(Errno) in
-                let context = request.context
-                defer { context.reply.reset() }
-                try request.datastore.read(
-                    NodeID(node), offset: UInt64(bitPattern: Int64(offset)),
-                    count: min(size, Limits.requestSize), into: &context.reply)
-                return request.sendReply()
-            }
-        }
-        // The bytes lie in the request's slot. `flags` are those of this write: O_SYNC or O_DSYNC
-        // there is all that tells of a stable write.
-        table.write = { request, node, bytes, size, offset, file in
-            answer(request) { (request) throws(Errno) in
-                let kills = request.context.argument(as: fuse_write_in.self).write_flags
-                return .written(
-                    try request.datastore.write(
-                        NodeID(node), bytes: UnsafeRawBufferPointer(start: bytes, count: size),
-                        offset: UInt64(bitPattern: Int64(offset)), flags: file.flags,
-                        killSetID: kills & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0))
-            }
-        }
         table.fsync = { request, node, dataOnly, _ in
             answer(request) { (request) throws(Errno) in
                 try request.datastore.sync(NodeID(node), dataOnly: dataOnly != 0)

@@ -17,33 +17,7 @@ extension Operations {
             var reply = TemporaryReply(entry, timeout: context.datastore.attributeTimeout)
             withUnsafeMutableBytes(of: &reply) { send(context, $0, error: 0) }
         } catch {
-            if let mode = error.neededMode {
-                context.neededMode = mode
-                return
-            }
-            let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-            send(context, none, error: error.replyCode)
-        }
-    }
-
-    /// Sends a header and what follows it.
-    private static func send(
-        _ context: RequestContext, _ bytes: UnsafeMutableRawBufferPointer, error: Int32
-    ) {
-        let headerSize = MemoryLayout<fuse_out_header>.size
-        var header = fuse_out_header(
-            len: UInt32(headerSize + bytes.count), error: -error,
-            unique: context.slot.header.pointee.unique)
-        withUnsafeMutableBytes(of: &header) { header in
-            var vectors = (
-                iovec(iov_base: header.baseAddress, iov_len: headerSize),
-                iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
-            )
-            withUnsafeMutableBytes(of: &vectors) { vectors in
-                let vectors = vectors.bindMemory(to: iovec.self)
-                guard let base = vectors.baseAddress else { return }
-                _ = Replies.send(context, base, count: bytes.isEmpty ? 1 : 2)
-            }
+            refuse(context, error)
         }
     }
 }

@@ -8,6 +8,8 @@ package struct OperationCode: Equatable, Sendable {
 
     static let lookup = OperationCode(1)
     static let forget = OperationCode(2)
+    static let read = OperationCode(15)
+    static let write = OperationCode(16)
     static let initialize = OperationCode(26)
     static let fsync = OperationCode(20)
     static let interrupt = OperationCode(36)

@@ -17,8 +17,9 @@ package final class RequestContext {
     /// Set by an operation that was refused a wait (`Errno.neededMode`), after fuse_reply_none: the
     /// request is done once more on a thread of this mode.
     package var neededMode: WaitMode?
-    /// The vectors of a read's answer. Operations fill it, send it with `sendRaw` and reset it.
-    package var reply = ReadReply()
+    /// The vectors of a read's answer: filled, sent and reset by each READ. In a place of its own,
+    /// where no access is checked at run time.
+    let reply = UnsafeMutablePointer<ReadReply>.allocate(capacity: 1)
     /// Changes of names that a dead server had begun.
     let repeats: RepeatGate
     /// A previous server worked on the same request and may have applied it.
@@ -36,9 +37,14 @@ package final class RequestContext {
         self.slot = slot
         self.repeats = repeats
         header.initialize(to: fuse_out_header())
+        reply.initialize(to: ReadReply())
     }
 
-    deinit { header.deallocate() }
+    deinit {
+        reply.deinitialize(count: 1)
+        reply.deallocate()
+        header.deallocate()
+    }
 
     /// The request as it was read: fuse_in_header, then the operation's arguments. libfuse drops
     /// some of these before it calls an operation.
@@ -86,21 +92,4 @@ package final class RequestContext {
         guard let pointer = CLinux_thread_pointer() else { return nil }
         return Unmanaged<RequestContext>.fromOpaque(pointer).takeUnretainedValue()
     }
-}
-
-/// Answers a request without libfuse: a header and the vectors 1...count in one writev(2), then
-/// lets libfuse free its request. `vectors[0]` is used for the header; `bytes` is the sum of the
-/// others. The rule of exactly one reply holds as for any other.
-package func sendRaw(
-    _ context: RequestContext, _ request: fuse_req_t, vectors: UnsafeMutablePointer<iovec>,
-    count: Int, bytes: Int
-) {
-    let header = context.header
-    let size = MemoryLayout<fuse_out_header>.size
-    header.pointee.len = UInt32(size + bytes)
-    header.pointee.error = 0
-    header.pointee.unique = context.slot.unique
-    vectors[0] = iovec(iov_base: header, iov_len: size)
-    _ = Replies.send(context, vectors, count: count + 1)
-    fuse_reply_none(request)
 }

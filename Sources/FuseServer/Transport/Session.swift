@@ -36,6 +36,8 @@ package final class Session: @unchecked Sendable {
     let pool: WorkerPool
     let invalidation = KernelInvalidation()
     let repeats = RepeatGate()
+    /// READ and WRITE go past libfuse.
+    private let isDirect: Bool
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
     /// Readers that write to the log.
@@ -59,17 +61,21 @@ package final class Session: @unchecked Sendable {
         device: Int32, slots: RequestSlots, datastore: Datastore
     ) throws(Errno) {
         try self.init(
-            device: device, slots: slots, datastore: datastore, table: Operations.table())
+            device: device, slots: slots, datastore: datastore, table: Operations.table(),
+            isDirect: true)
     }
 
-    /// The same with operations of the caller's.
+    /// The same with operations of the caller's. `isDirect`: those that libfuse is not needed for
+    /// are our own.
     init(
         device: Int32, slots: RequestSlots, datastore: Datastore, table: fuse_lowlevel_ops,
+        isDirect: Bool = false,
         workers: Int = Limits.workerThreads, flashWorkers: Int = Limits.flashThreads
     ) throws(Errno) {
         self.device = device
         self.slots = slots
         self.datastore = datastore
+        self.isDirect = isDirect
         pool = WorkerPool(slots: slots, flashThreads: flashWorkers, threads: workers)
         try openSession(table)
         datastore.onInvalidate { [invalidation] copy in invalidation.post(copy) }
@@ -190,10 +196,10 @@ package final class Session: @unchecked Sendable {
         }
     }
 
-    /// Gives a request to libfuse, which calls the operation on this thread. The one that libfuse
-    /// does not know is called here.
+    /// Does a request on this thread: by itself where libfuse is not needed, else by way of it.
     @inline(__always)
     func process(_ context: RequestContext) {
+        if isDirect, Operations.serve(context) { return }
         if context.opcode == OperationCode.temporary.rawValue {
             return Operations.makeTemporary(context)
         }
