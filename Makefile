@@ -44,7 +44,6 @@ bench: build
 	scripts/install-dependencies bench
 	$(RELEASE) --product test-datastore
 	Benchmarks/run
-	Benchmarks/costs.py
 
 # Reads from flash against reads of the flash file itself.
 bench-flash: build

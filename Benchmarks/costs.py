@@ -1,9 +1,6 @@
-#!/usr/bin/env python3
 """What a request costs the server, counted and not timed: allocations, locks, changes of reference counts,
-wakes of other threads, calls of futex(2). The counts do not depend on the machine, so they are a gate.
-
-    Benchmarks/costs.py            prints a table; exit status 1 when a figure is above costs.json
-    PROGRAMS=DIR                   other programs than those of the release build
+wakes of other threads, calls of futex(2). The counts do not depend on the machine, so they are a gate:
+costs.json has what is allowed.
 
 A library preloaded into the server counts (count-calls.c), while fio makes one request at a time on a
 datastore in memory: blocks of 4 KiB that are in memory, 1 MiB of them, blocks that are not, writes with
@@ -11,14 +8,12 @@ datastore in memory: blocks of 4 KiB that are in memory, 1 MiB of them, blocks t
 instruction when nobody else has them, and a futex(2) otherwise, which is counted.
 """
 
-import contextlib
 import json
 import os
-import shutil
 import struct
 import subprocess
-import sys
-import tempfile
+
+from tools import Failure, fio, made, memory, mounted, output
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KINDS = ["allocations", "locks", "futexes", "wakes", "retains", "releases"]
@@ -39,17 +34,6 @@ SITUATIONS = [
 ]
 
 
-def output(*command):
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
-
-
-def fio(path, *options):
-    subprocess.run(
-        ["fio", "--name=costs", f"--filename={path}", "--direct=1", "--ioengine=psync",
-         f"--size={FILE_MEBIBYTES}m", *options],
-        check=True, stdout=subprocess.DEVNULL)
-
-
 def hooks(server):
     """Where the runtime's hooks are in the program, as count-calls.c wants it."""
     found = {}
@@ -58,56 +42,37 @@ def hooks(server):
         if fields[-1] in HOOKS:
             found[fields[-1]] = fields[0]
     if len(found) != len(HOOKS):
-        sys.exit("costs: the Swift runtime in forebay-server has no hooks: was it built with"
-                 " --static-swift-stdlib?")
+        raise Failure("the Swift runtime in forebay-server has no hooks: was it built with"
+                      " --static-swift-stdlib?")
     return " ".join(found[name] for name in HOOKS)
 
 
-@contextlib.contextmanager
-def mounted(programs, work, options, environment):
-    """A mount over work/backing; answers its folder."""
-    mount = work + "/mount"
-    os.makedirs(mount, exist_ok=True)
-    subprocess.run(
-        [programs + "/forebay", "mount", work + "/backing", mount, "-o",
-         f"name=costs-{os.getpid()},{options}state={work}/state,ram=256M"],
-        check=True, env={**os.environ, **environment})
-    try:
-        yield mount
-    finally:
-        subprocess.run([programs + "/forebay", "unmount", mount], check=True)
-
-
-def measure_one(programs, work, environment, options, is_cached, fio_options, requests_name):
+def measure_one(programs, work, backing, environment, options, is_cached, fio_options, requests_name):
     """Figures for each request, by kind."""
-    with mounted(programs, work, options.format(work=work), environment) as mount:
-        path = mount + "/disk"
+    with mounted(programs, work, backing, options.format(work=work) + "ram=256M", environment) as forebay:
         if is_cached:
-            # Twice, so that what is worked out behind the first reads is done.
-            for _ in range(2):
-                fio(path, "--rw=read", "--bs=1m", "--readonly")
-        status = json.loads(output(programs + "/forebay", "status", mount, "--json"))
-        counts = f"{environment['CALL_COUNTS']}/{status['server_pid']}"
+            forebay.fill("disk")
+        counts = f"{environment['CALL_COUNTS']}/{forebay.server()}"
 
         def look():
             with open(counts, "rb") as file:
                 figures = struct.unpack(f"{len(KINDS)}Q", file.read(8 * len(KINDS)))
-            return int(os.getxattr(mount, "user.forebay." + requests_name)), figures
+            return forebay.number(requests_name), figures
 
         requests, before = look()
-        fio(path, *fio_options)
+        fio(f"--filename={forebay.folder}/disk", f"--size={FILE_MEBIBYTES}m", *fio_options)
         now, after = look()
         requests = now - requests
     if requests < 2000:
-        sys.exit(f"costs: only {requests} requests were counted: nothing can be said")
+        raise Failure(f"only {requests} requests were counted: nothing can be said")
     if after[KINDS.index("retains")] == 0:
-        sys.exit("costs: no change of a reference count was seen: the hooks do not work")
+        raise Failure("no change of a reference count was seen: the hooks do not work")
     return {kind: round((after[index] - before[index]) / requests, 3)
             for index, kind in enumerate(KINDS)}
 
 
 def measure(programs, work):
-    """Prints the table; answers whether everything is within costs.json."""
+    """Prints the table; answers the figures of each situation, and which are above what is allowed."""
     with open(HERE + "/costs.json", encoding="utf-8") as file:
         allowed = json.load(file)
     library = work + "/count-calls.so"
@@ -117,38 +82,18 @@ def measure(programs, work):
     environment = {"LD_PRELOAD": library, "CALL_COUNTS": work + "/counts",
                    "CALL_COUNTS_HOOKS": hooks(programs + "/forebay-server")}
     print("\nfor each request" + "".join(f"{kind:>13}" for kind in KINDS))
-    exceeded = []
-    for name, *situation in SITUATIONS:
-        figures = measure_one(programs, work, environment, *situation)
-        row = f"{name:16}"
-        for kind in KINDS:
-            is_over = figures[kind] > allowed[name][kind]
-            if is_over:
-                exceeded.append(f"{name}: {figures[kind]} {kind}, allowed {allowed[name][kind]}")
-            row += f"{figures[kind]:12.3f}{'!' if is_over else ' '}"
-        print(row, flush=True)
-    for text in exceeded:
-        print(f"costs: {text}", file=sys.stderr)
-    return not exceeded
-
-
-def main():
-    if os.geteuid() != 0:
-        sys.exit("costs: must be root: it mounts file systems")
-    programs = os.environ.get("PROGRAMS") or output(
-        "swift", "build", "-c", "release", "--show-bin-path", "--package-path", HERE + "/..")
-    work = tempfile.mkdtemp(prefix="forebay-costs.")
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512M", "costs", work], check=True)
-        os.mkdir(work + "/backing")
-        with open(work + "/backing/disk", "wb") as file:
-            for _ in range(FILE_MEBIBYTES):
-                file.write(os.urandom(1 << 20))
-        return 0 if measure(programs, work) else 1
-    finally:
-        subprocess.run(["umount", "-l", work], check=False)
-        shutil.rmtree(work, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    found, exceeded = {}, []
+    with memory(work + "/counted", "512M") as place:
+        os.mkdir(place + "/backing")
+        made(place + "/backing/disk", FILE_MEBIBYTES)
+        for name, *situation in SITUATIONS:
+            figures = found[name] = measure_one(
+                programs, place, place + "/backing", environment, *situation)
+            row = f"{name:16}"
+            for kind in KINDS:
+                is_over = figures[kind] > allowed[name][kind]
+                if is_over:
+                    exceeded.append(f"{name}: {figures[kind]} {kind}, allowed {allowed[name][kind]}")
+                row += f"{figures[kind]:12.3f}{'!' if is_over else ' '}"
+            print(row, flush=True)
+    return {"figures": found, "allowed": allowed, "exceeded": exceeded}

@@ -98,7 +98,7 @@ def percentile_lines(rows):
 PERCENTILE_HEAD = ["latency, µs", "", "p50", "p99", "p99.9"]
 
 
-def document(session, about, allocations):
+def document(session, about, costs):
     """What is written as JSON."""
     rows = []
     for row in session.rows:
@@ -111,7 +111,7 @@ def document(session, about, allocations):
                               "greatest": max(found), "pairs": len(found)}
                        for peer in row.peers() if (found := row.ratios(peer))}})
     return {**about, "peers": session.peers, "rows": rows, "notes": session.notes,
-            "elsewhere": ELSEWHERE, "allocations": allocations}
+            "elsewhere": ELSEWHERE, "costs": costs}
 
 
 def rows_of(found):
@@ -129,10 +129,10 @@ def markdown(found):
     return "\n\n".join(parts) + "\n"
 
 
-def write(folder, session, about, allocations):
+def write(folder, session, about, costs):
     """Prints the tables, writes bench.json, table.md and the plots."""
     os.makedirs(folder, exist_ok=True)
-    found = document(session, about, allocations)
+    found = document(session, about, costs)
     print("\n" + text_table(HEAD, lines(session.rows)))
     print("\n" + text_table(PERCENTILE_HEAD, percentile_lines(session.rows)))
     print("\nratio: Forebay divided by the peer, median of the pairs; spread: the least and the greatest;"
