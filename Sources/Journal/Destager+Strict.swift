@@ -71,6 +71,7 @@ extension Destager {
                 payload: UnsafeRawBufferPointer(start: nil, count: 0), isDurable: true)
         } catch {
             // The log is full or has failed: after a crash this record is done again.
+            control.withLock { $0.unmarked += 1 }
             flushLog()
         }
         switch record.kind {

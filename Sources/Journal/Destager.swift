@@ -36,6 +36,9 @@ package final class Destager<Log: ChangeLog, Target: DestageTarget>: Sendable {
         var retriesDone = 0
         /// How often a file was carried forward in the log.
         var carried = 0
+        /// Changes that were made in the strict order without a mark in the log, which was full or
+        /// had failed: a successor makes them again.
+        var unmarked = 0
         var threads: [Thread] = []
     }
 

@@ -29,6 +29,9 @@ final class DestageWorld {
     private var ends: [EpochID: Int] = [:]
     /// The write that a crash interrupted is at the datastore in part, until it is done again.
     private var isTorn = false
+    /// The moment that the datastore had reached at a crash, when a full log had no room to tell:
+    /// what led to it is done again, and is at no moment of the past until that is passed.
+    private var reached: Int?
     /// The last epoch that a recovery has closed.
     private var recovered: EpochID = 0
     private(set) var wrong: [String] = []
@@ -344,6 +347,9 @@ final class DestageWorld {
         let files = datastore.withState { $0.files }
         if isPast(files) {
             isTorn = false
+            if let before = reached, lastPast > before { reached = nil }
+        } else if reached != nil {
+            count("made again")
         } else if !isTorn || !isPastButTorn(files) {
             report("a moment that never was")
         }
@@ -407,6 +413,7 @@ final class DestageWorld {
         }
         journal = try Journal(device)
         dirty = DirtyData(isStrict: isStrict)
+        if destager.control.withLock({ $0.unmarked }) > 0 { reached = max(reached ?? 0, lastPast) }
         destager = Self.destager(journal, dirty, datastore, now)
         ends = [:]
         carriedBefore = 0

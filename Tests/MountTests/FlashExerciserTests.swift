@@ -53,7 +53,7 @@ extension OnMounts {
                 let folder = try TestFolder()
                 let path = folder.path
                 // On a quick machine the first round ends before anything is pushed out of RAM.
-                for round in 0..<10 {
+                for round in 0..<30 {
                     try concurrently(4) { number in
                         try Place.$current.withValue(place) {
                             let file = "\(path)/file-\(round)-\(number)"
