@@ -287,6 +287,9 @@ final class DestageWorld {
         if let end = ends[epoch.id] {
             if !agree(files, history[end]) { report("epoch \(epoch.id) is not home") }
             if !agree(durable, history[end]) { report("epoch \(epoch.id) is not durable") }
+        } else if isTorn || reached != nil {
+            // What a crash has interrupted is in a later epoch.
+            count("unfinished")
         } else if !isPast(files) || !isPast(durable) {
             report("at the end of epoch \(epoch.id) the datastore is as it never was")
         }
