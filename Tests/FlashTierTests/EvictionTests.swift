@@ -104,19 +104,32 @@ import Testing
     }
 
     @Test func whatWasSeenOnceIsRememberedOverACleanStop() throws {
-        let device = SimulatedDevice(blocks: Self.blocks, seed: 1)
-        try FlashFormat.format(device, regionBlocks: 16)
-        let first = try open(device, nil)
+        // One in 256 is taken for known, by chance and by the device's key: then with another key.
+        var attempts = 0
+        var device: SimulatedDevice
+        var first: FlashTier<SimulatedDevice>
+        repeat {
+            attempts += 1
+            try #require(attempts <= 5)
+            device = SimulatedDevice(blocks: Self.blocks, seed: 1)
+            try FlashFormat.format(device, regionBlocks: 16)
+            first = try open(device, nil)
+        } while !passesOver(first)
         let slots = first.statistics.slots
-        _ = hits(first, 1, 0..<slots)
-        let seen = first.statistics.passedOver
-        _ = hits(first, 2, 0..<slots / 8)
-        #expect(first.statistics.passedOver == seen + slots / 8)
         first.close()
         let tier = try open(device, first.instance)
         try #require(tier.statistics.stored == 0)
         _ = hits(tier, 2, 0..<slots / 8)
         #expect(tier.statistics.stored > slots / 8 / 2)
+    }
+
+    /// Fills the tier, and reads some more for the first time; whether all of that was passed over.
+    private func passesOver(_ tier: FlashTier<SimulatedDevice>) -> Bool {
+        let slots = tier.statistics.slots
+        _ = hits(tier, 1, 0..<slots)
+        let seen = tier.statistics.passedOver
+        _ = hits(tier, 2, 0..<slots / 8)
+        return tier.statistics.passedOver == seen + slots / 8
     }
 
     @Test func whatIsKeptStaysUnusedUpToHalfOfTheDevice() throws {

@@ -29,8 +29,7 @@ final class DestageWorld {
     private var ends: [EpochID: Int] = [:]
     /// The write that a crash interrupted is at the datastore in part, until it is done again.
     private var isTorn = false
-    /// The moment that the datastore had reached at a crash, when a full log had no room to tell:
-    /// what led to it is done again, and is at no moment of the past until that is passed.
+    /// The moment reached at a crash of which a full log could not tell: what led to it is redone.
     private var reached: Int?
     /// The last epoch that a recovery has closed.
     private var recovered: EpochID = 0
@@ -288,8 +287,7 @@ final class DestageWorld {
             if !agree(files, history[end]) { report("epoch \(epoch.id) is not home") }
             if !agree(durable, history[end]) { report("epoch \(epoch.id) is not durable") }
         } else if isTorn || reached != nil {
-            // What a crash has interrupted is in a later epoch.
-            count("unfinished")
+            count("unfinished")  // what a crash has interrupted is in a later epoch
         } else if !isPast(files) || !isPast(durable) {
             report("at the end of epoch \(epoch.id) the datastore is as it never was")
         }
