@@ -293,8 +293,7 @@ final class DestageWorld {
         }
     }
 
-    /// The datastore does not take the file, and the log is full of it: it is kept elsewhere, as
-    /// clients saw it; what they see now has the datastore's bytes in some places.
+    /// The datastore does not take the file, and the log is full of it: it is kept elsewhere.
     private func giveUp(_ file: UInt64) {
         count("set aside")
         datastore.withState { state in
@@ -305,6 +304,7 @@ final class DestageWorld {
         dirty.forget(file: file)
         datastore.remove(file)
         for index in history.indices { history[index][file] = nil }
+        attempt?[file] = nil
     }
 
     private func agree(
