@@ -145,6 +145,13 @@ import Testing
         }
     }
 
+    /// Waits until a file is compared with what the last server noted. Whoever reads it in the
+    /// instant before is answered as by that one.
+    private func awaitComparison(_ fixture: Fixture, _ node: NodeID) throws {
+        let inode = try fixture.datastore.inode(node)
+        #expect(eventually { inode.state.withLock { $0.sampledAt != 0 } })
+    }
+
     @Test(arguments: [false, true])
     func whatOthersChangedMeanwhileIsSeen(isGrown: Bool) throws {
         let servers = try Servers()
@@ -153,6 +160,7 @@ import Testing
         let position = isGrown ? 64 : 20
         try change(servers.backing("a"), position * block, fresh)
         try servers.serve { fixture in
+            try awaitComparison(fixture, node)
             let bytes = try fixture.read(node, position * block, block)
             #expect(bytes == fresh)
             #expect(try fixture.read(node, 0, 64 * block).count == 64 * block)
@@ -169,7 +177,10 @@ import Testing
         }
         let other = Content.blocks(seed: 9, count: 65)
         try Files.write(servers.backing("a"), other)
-        let bytes = try servers.serve { try $0.read(node) }
+        let bytes = try servers.serve { fixture in
+            try awaitComparison(fixture, node)
+            return try fixture.read(node)
+        }
         #expect(bytes == other)
     }
 
@@ -184,6 +195,7 @@ import Testing
         }
         #expect(truncate(servers.backing("a"), off_t(blocks * block)) == 0)
         try servers.serve { fixture in
+            try awaitComparison(fixture, node)
             let met = try fixture.blocks(node) {
                 let bytes = try fixture.read(node)
                 #expect(bytes.count == blocks * block)
