@@ -103,12 +103,34 @@ extension Destager {
                     dirty.truncate(
                         file: file, handle: seen.handle, to: size, before: .max, at: position,
                         time: seen.modified)
+                } else {
+                    try carryEnd(of: file, seen.handle, seen.modified, memory)
                 }
                 try log.flush()
                 dirty.unpark(file)
                 return nil
             }
         }
+    }
+
+    /// Zeros make no file longer: where they lie over the end of the data that did, one of them is
+    /// appended as data.
+    private func carryEnd(
+        of file: UInt64, _ handle: [UInt8], _ time: Timestamp, _ memory: DestageMemory
+    ) throws(Errno) {
+        guard let end = dirty.visibleState(of: file, below: { 0 })?.size, end > 0 else { return }
+        var pieces: [DirtyPiece] = []
+        guard let pin = dirty.pieces(file: file, offset: end - 1, length: 1, into: &pieces)
+        else { return }
+        pin.release()
+        guard case .zeros? = pieces.first else { return }
+        let zero = UnsafeMutableRawBufferPointer(rebasing: memory.buffer.bytes[..<1])
+        zero[0] = 0
+        let record = JournalRecord(.data, file: file, offset: end - 1, length: 1, time: time)
+        let position = try log.append(
+            record, handle: handle, payload: UnsafeRawBufferPointer(zero), isDurable: false)
+        dirty.insert(
+            file: file, handle: handle, offset: end - 1, length: 1, at: position, time: time)
     }
 
     private func carry(

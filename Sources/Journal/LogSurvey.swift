@@ -169,9 +169,11 @@ extension LogReader {
                 return frame
             }
             let payload = rest[RecordHeader.size..<RecordHeader.size + record.payload]
-            if !record.matches(payload, at: position, seal) { frame.isWhole = false }
+            let isWhole = record.matches(payload, at: position, seal)
+            if !isWhole { frame.isWhole = false }
             if record.kind == nil {
-                frame.names.append((record.record.file, Array(payload)))
+                // A damaged handle could be that of another file.
+                if isWhole { frame.names.append((record.record.file, Array(payload))) }
             } else {
                 frame.entries.append(
                     LogEntry(record: record.record, position: position, payload: record.payload))

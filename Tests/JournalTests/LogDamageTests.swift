@@ -125,6 +125,19 @@ import Testing
         #expect(found.order.last?.offset == UInt64(count - 1))
     }
 
+    /// Bytes that are not the handle that was written could be the handle of another file.
+    @Test func aDamagedHandleIsNone() throws {
+        let contents = try LogContents(seed: 8)
+        let (journal, _) = try contents.recovered()
+        let first = try LogContents.append(journal, 1, 0, 24)
+        try LogContents.append(journal, 2, 1, 24)
+        let handle = 128 << 10 + Int(first % (8 * 32 << 10)) - 32
+        contents.device.withState { $0.current[handle + 3] ^= 1 }
+        let found = try contents.recovered(needsHandles: false).1
+        #expect(found.wrong == [] && !found.report.damage.isEmpty)
+        #expect(found.order.map(\.offset) == [0, 1])
+    }
+
     @Test func aDeviceThatDoesNotReadIsAnErrorAndNoEmptyLog() throws {
         let (device, _) = try filled(6)
         device.withState { $0.failsReads = true }
