@@ -112,12 +112,19 @@ extension Datastore {
                     block += 1
                     continue
                 }
+                // A reader may have had some of them in the meantime.
+                let left = runBehind(inode, map, block, count: claim.count)
+                guard left > 0 else {
+                    fills.end(claim.id)
+                    block += 1
+                    continue
+                }
                 let length = try fill(
-                    inode, file, map, block, claim, wanted: 0, reply.landing(), &reply,
+                    inode, file, map, block, (claim.id, left), wanted: 0, reply.landing(), &reply,
                     isPinned: policy == .pin)
                 reply.reset()
-                if length < claim.count * blockSize { return }
-                block += UInt64(claim.count)
+                if length < left * blockSize { return }
+                block += UInt64(left)
             } catch {
                 // Whoever wants the blocks will hear of it.
                 return

@@ -17,12 +17,9 @@ package struct ReadStreams: Sendable {
         var window = 0
         var notedAt: UInt64
 
-        /// A request for `count` blocks from `block` on may be the next of this reader, or one that
-        /// the next overtook. Of one that may yet jump it is believed less easily.
-        func isNear(_ block: UInt64, _ count: Int, at now: UInt64) -> Bool {
-            let few = min(Limits.streamSlack, Limits.newStreamSlack + 2 * UInt64(count))
-            let slack = window > 0 ? Limits.streamSlack : few
-            return block + slack >= position && block <= ordered + slack
+        /// A request at `block` may be of this reader, give or take `slack` blocks.
+        func isNear(_ block: UInt64, _ slack: UInt64, at now: UInt64) -> Bool {
+            block + slack >= position && block <= ordered + slack
                 && now &- notedAt < Limits.streamPatience
         }
     }
@@ -41,19 +38,21 @@ package struct ReadStreams: Sendable {
         // No file has so many; what is reckoned with the others cannot overflow.
         guard block < 1 << 52 else { return 0..<0 }
         let end = block + UInt64(count)
+        let slack = min(Limits.streamSlack, Limits.leastStreamSlack + 2 * UInt64(count))
         var stream = Stream(position: block, ordered: end, mark: end, notedAt: now)
         var isNext = false
-        for known in streams where known.isNear(block, count, at: now) {
+        for known in streams where known.isNear(block, slack, at: now) {
             let window = max(stream.window, known.window)
             if !isNext || known.ordered > stream.ordered { stream = known }
             stream.window = window
             isNext = true
         }
         // Several that came to the same place are one.
-        streams.removeAll { $0.isNear(block, count, at: now) }
+        streams.removeAll { $0.isNear(block, slack, at: now) }
         var order = end..<end
-        // Whoever begins at the beginning often goes on.
-        if isNext ? end > stream.mark : block == 0 {
+        // Somebody else may well come to what was ordered, but hardly to the mark. Whoever begins
+        // at the beginning often goes on.
+        if isNext ? block <= stream.mark + slack && end > stream.mark : block == 0 {
             stream.window = isNext ? Self.window(after: stream.window, count) : Self.firstWindow
             stream.window = min(stream.window, limit)
             order = Self.order(from: max(end, stream.ordered), stream.window)
