@@ -52,7 +52,8 @@ package struct ReadStreams: Sendable {
         var order = end..<end
         // Somebody else may well come to what was ordered, but hardly to the mark. Whoever begins
         // at the beginning often goes on.
-        if isNext ? block <= stream.mark + slack && end > stream.mark : block == 0 {
+        let reach = stream.window > 0 ? 0 : slack
+        if isNext ? block <= stream.mark + reach && end > stream.mark : block == 0 {
             stream.window = isNext ? Self.window(after: stream.window, count) : Self.firstWindow
             stream.window = min(stream.window, limit)
             order = Self.order(from: max(end, stream.ordered), stream.window)
