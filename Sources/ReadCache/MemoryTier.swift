@@ -114,6 +114,9 @@ package final class MemoryTier: @unchecked Sendable {
         if isWarm { try takeOver() }
     }
 
+    /// Bytes of pages: those that outlive the server, and its own.
+    var takenBytes: (shared: Int, own: Int) { (memory.takenBytes, arena.residentBytes) }
+
     /// Empties the memory of a tier that nobody uses: no later one takes anything over.
     package static func forget(_ descriptor: Int32) throws(Errno) {
         try call { ftruncate(descriptor, 0) }

@@ -86,6 +86,11 @@ import Testing
         let used = statistics.framesInUse * 4096 + statistics.bookkeepingBytes
         #expect(used * 100 <= statistics.budget * 105)
         #expect(statistics.framesInUse <= statistics.frameCapacity)
+        // What it says of itself, and what the kernel says of its pages.
+        let pages = statistics.sharedBytes + statistics.ownBytes
+        #expect(pages * 100 <= statistics.budget * 105)
+        #expect(pages >= statistics.framesInUse * 4096)
+        #expect(statistics.ownBytes > 0)
     }
 }
 
