@@ -5,16 +5,14 @@ import Syscalls
 
 /// The inodes in memory, by node id: bounded, the least recently used go first. One that was let
 /// go comes back through its handle, so its absence costs time and nothing else.
-package final class InodeTable: Sendable {
+package final class InodeTable: @unchecked Sendable {
     private struct Shard: Sendable {
         var inodes: [UInt64: Inode] = [:]
     }
 
-    private final class LockedShard: Sendable {
-        let state = Mutex(Shard())
-    }
-
-    private let shards: [LockedShard]
+    /// In place: a lookup for each request would count references of objects.
+    private let shards: UnsafeMutablePointer<Mutex<Shard>>
+    private static let shardCount = 64
     private let limitPerShard: Int
     /// Called for an inode that leaves the table.
     private let onEviction: @Sendable (Inode) -> Void
@@ -23,19 +21,30 @@ package final class InodeTable: Sendable {
     package init(
         limit: Int = Limits.inodes, onEviction: @escaping @Sendable (Inode) -> Void = { _ in }
     ) {
-        shards = (0..<64).map { _ in LockedShard() }
-        limitPerShard = max(16, limit / 64)
+        shards = .allocate(capacity: Self.shardCount)
+        for index in 0..<Self.shardCount { (shards + index).initialize(to: Mutex(Shard())) }
+        limitPerShard = max(16, limit / Self.shardCount)
         self.onEviction = onEviction
     }
 
-    private func shard(_ node: NodeID) -> LockedShard {
-        shards[Int(truncatingIfNeeded: (node.rawValue ^ node.rawValue >> 32) & 63)]
+    deinit {
+        shards.deinitialize(count: Self.shardCount)
+        shards.deallocate()
+    }
+
+    @inline(__always)
+    private func shard(_ node: NodeID) -> UnsafeMutablePointer<Mutex<Shard>> {
+        shards + Int(truncatingIfNeeded: (node.rawValue ^ node.rawValue >> 32) & 63)
     }
 
     /// The inode, when it is in memory.
     package func find(_ node: NodeID) -> Inode? {
-        let inode = shard(node).state.withLock { $0.inodes[node.rawValue] }
-        inode?.lastUse.store(Self.now(), ordering: .relaxed)
+        let inode = shard(node).pointee.withLock { $0.inodes[node.rawValue] }
+        // What is there already is not written again: the line is shared by all readers.
+        let now = Self.now()
+        if let inode, inode.lastUse.load(ordering: .relaxed) != now {
+            inode.lastUse.store(now, ordering: .relaxed)
+        }
         return inode
     }
 
@@ -43,7 +52,7 @@ package final class InodeTable: Sendable {
     /// called for no inode that is not used, and under a lock: it must not take long.
     package func findOrInsert(_ node: NodeID, make: () -> Inode) -> Inode {
         if let inode = find(node) { return inode }
-        let (inode, evicted) = shard(node).state.withLock { shard -> (Inode, [Inode]) in
+        let (inode, evicted) = shard(node).pointee.withLock { shard -> (Inode, [Inode]) in
             if let present = shard.inodes[node.rawValue] { return (present, []) }
             let evicted =
                 shard.inodes.count >= limitPerShard ? evict(from: &shard) : []
@@ -58,7 +67,7 @@ package final class InodeTable: Sendable {
 
     /// Forgets an inode at once, as after its file was removed.
     package func remove(_ node: NodeID) {
-        _ = shard(node).state.withLock { $0.inodes.removeValue(forKey: node.rawValue) }
+        _ = shard(node).pointee.withLock { $0.inodes.removeValue(forKey: node.rawValue) }
     }
 
     /// Takes an eighth of a full shard out, the oldest of those that are not in use.
@@ -86,12 +95,16 @@ package final class InodeTable: Sendable {
 
     /// Every inode in memory, as of some moment during the call.
     package func all() -> [Inode] {
-        shards.flatMap { shard in shard.state.withLock { Array($0.inodes.values) } }
+        (0..<Self.shardCount).flatMap { index in
+            shards[index].withLock { Array($0.inodes.values) }
+        }
     }
 
     /// How many inodes are in memory.
     package var count: Int {
-        shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.inodes.count } }
+        (0..<Self.shardCount).reduce(0) { sum, index in
+            sum + shards[index].withLock { $0.inodes.count }
+        }
     }
 
     private static func now() -> UInt32 {

@@ -1,30 +1,37 @@
 import Synchronization
 
 /// The contents of consecutive blocks, which stay in memory while the lease holds them: as many as
-/// a request of 1 MiB that is not aligned touches. Room for them is in the lease itself, so that
-/// a read allocates nothing.
+/// a request of 1 MiB that is not aligned touches. Room for them is made once for each lease, which
+/// is used again for every read. Nothing here copies it or counts references.
 package struct ReadLease: ~Copyable {
     /// Blocks that a lease can hold.
     package static let capacity = 257
 
     /// Content id and frame of each; id 0 for a zero block.
-    private var blocks = InlineArray<257, UInt64>(repeating: 0)
+    private let blocks = UnsafeMutablePointer<UInt64>.allocate(capacity: Self.capacity)
     /// Blocks held.
     package private(set) var count = 0
     private var tier: MemoryTier?
+    /// What is used of the tier, which `tier` keeps alive.
+    private var contents: ContentTable?
+    private var frameMemory = UnsafeRawPointer(bitPattern: 0)
+    private var zeroPage = UnsafeRawPointer(bitPattern: 0)
 
     package init() {}
 
-    deinit { unpin() }
+    deinit {
+        unpin()
+        blocks.deallocate()
+    }
 
     /// Where the 4,096 bytes of a held block are. `index` is below `count`.
     package func address(_ index: Int) -> UnsafeRawPointer {
-        let block = blocks[index]
-        guard let tier, index < count else {
+        guard let zeroPage, let frameMemory, index >= 0, index < count else {
             preconditionFailure("the lease holds no such block")
         }
-        if UInt32(truncatingIfNeeded: block) == 0 { return tier.zeroPage }
-        return UnsafeRawPointer(tier.frameMemory + Int(block &>> 32) &* 4096)
+        let block = blocks[index]
+        if UInt32(truncatingIfNeeded: block) == 0 { return zeroPage }
+        return frameMemory + Int(block &>> 32) &* 4096
     }
 
     /// Lets all blocks go; the lease can be used again.
@@ -34,10 +41,9 @@ package struct ReadLease: ~Copyable {
     }
 
     private borrowing func unpin() {
-        guard count > 0, let tier else { return }
-        let contents = tier.contents
+        guard count > 0, let contents else { return }
         for index in 0..<count {
-            let id = UInt32(truncatingIfNeeded: blocks[unchecked: index])
+            let id = UInt32(truncatingIfNeeded: blocks[index])
             if id != 0 { contents.unpin(id) }
         }
     }
@@ -52,19 +58,22 @@ package struct ReadLease: ~Copyable {
         if self.tier === tier { return true }
         guard count == 0 else { return false }
         self.tier = tier
+        contents = tier.contents
+        frameMemory = UnsafeRawPointer(tier.frameMemory)
+        zeroPage = tier.zeroPage
         return true
     }
 
     /// Takes a content that the caller pinned. There is room.
     @inline(__always)
     mutating func append(_ id: UInt32, frame: UInt32) {
-        blocks[unchecked: count] = UInt64(id) | UInt64(frame) &<< 32
+        blocks[count] = UInt64(id) | UInt64(frame) &<< 32
         count &+= 1
     }
 
     @inline(__always)
     mutating func appendZero() {
-        blocks[unchecked: count] = 0
+        blocks[count] = 0
         count &+= 1
     }
 }
