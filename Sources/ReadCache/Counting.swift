@@ -35,7 +35,6 @@ extension MemoryTier {
         }
         result.bookkeepingBytes = geometry.fixedBytes + map.bytes
         result.budget = geometry.budget
-        (result.sharedBytes, result.ownBytes) = takenBytes
         result.damagedBlocks = damaged.load(ordering: .relaxed)
         result.mergedBlocks = merged.load(ordering: .relaxed)
         return result

@@ -114,8 +114,9 @@ package final class MemoryTier: @unchecked Sendable {
         if isWarm { try takeOver() }
     }
 
-    /// Bytes of pages: those that outlive the server, and its own.
-    var takenBytes: (shared: Int, own: Int) { (memory.takenBytes, arena.residentBytes) }
+    /// Bytes of pages that are there: those that a successor gets (frames and what goes with them),
+    /// and those of the bookkeeping that is this server's alone.
+    package var takenBytes: (shared: Int, own: Int) { (memory.takenBytes, arena.residentBytes) }
 
     /// Empties the memory of a tier that nobody uses: no later one takes anything over.
     package static func forget(_ descriptor: Int32) throws(Errno) {

@@ -16,10 +16,6 @@ package struct MemoryTierStatistics: Sendable, Equatable {
     package var bookkeepingBytes = 0
     /// Bytes that frames and bookkeeping may take together.
     package var budget = 0
-    /// Bytes of pages that frames and what goes with them to a successor have.
-    package var sharedBytes = 0
-    /// Bytes of pages that the bookkeeping of this server alone has.
-    package var ownBytes = 0
     /// Contents that lost their frame, since the start.
     package var evictions: UInt64 = 0
     /// Contents of an earlier server that were not what they had been taken for, since the start.

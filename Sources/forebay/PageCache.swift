@@ -25,22 +25,15 @@ struct PageCache {
     init(of mount: MountedDatastore) throws(Refusal) {
         let root = try MountRoot(mount)
         var tree = ImageTree()
+        tree.endsWithMount = true
         var count = PageCount()
-        var end: Errno?
         try tree.visit([mount.mountpoint]) { (file, size) throws(Errno) in
-            // One that is gone or does not answer fails for every file.
-            if let end { throw end }
             known += 1
-            do throws(Errno) {
-                let pages = try count.pages(of: file, size: size)
-                bytes += pages * Self.pageSize
-                if pages > 0 { files += 1 }
-            } catch {
-                if MountRoot.isEnd(error) { end = error }
-                throw error
-            }
+            let pages = try count.pages(of: file, size: size)
+            bytes += pages * Self.pageSize
+            if pages > 0 { files += 1 }
         }
-        if let end { throw root.refusal(end) }
+        if let end = tree.end { throw root.refusal(end) }
         unreadable = tree.unreadable
     }
 

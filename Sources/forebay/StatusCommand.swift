@@ -51,7 +51,15 @@ struct StatusCommand: Command {
 
     private func text(_ mount: MountedDatastore) throws(Refusal) -> String {
         var status = try ask(mount)
-        if pageCache { status.add(try PageCache(of: mount)) }
+        if pageCache {
+            // Each file would wait for the datastore in turn.
+            if let health = status["health"]?.plain, health.hasPrefix("away") {
+                throw Refusal(
+                    "page cache of '\(mount.mountpoint)'", "it is \(health)",
+                    hint: "leave out --page-cache until it answers")
+            }
+            status.add(try PageCache(of: mount))
+        }
         return json ? status.json : StatusTable(status).text
     }
 

@@ -8,7 +8,8 @@ extension OnMounts {
     /// What a server takes beside its RAM tier, and what the kernel keeps above it.
     @Suite(.serialized, .enabled(if: Machine.canMount, "needs root and /dev/fuse"))
     struct MemoryTests {
-        private static let files = getenv("FOREBAY_TEST_LONG") == nil ? 2000 : 10_000
+        private static let isLong = getenv("FOREBAY_TEST_LONG") != nil
+        private static let files = isLong ? 10_000 : 2000
         /// So that all together are 1 TiB.
         private static let size = ((1 << 40) / UInt64(files) / 4096 + 1) * 4096
         /// One file in so many has data.
@@ -59,6 +60,25 @@ extension OnMounts {
                 #expect(tier <= (16 << 20) * 105 / 100)
                 let resident = try #require(status.integer("server_resident_bytes"))
                 #expect(resident > 0 && resident < 256 << 20)
+            }
+        }
+
+        /// A datastore that is away keeps nobody who asks waiting.
+        @Test(.enabled(if: isLong)) func whatIsAwayIsNotLookedAt() throws {
+            try withForebay(options: ["ram=16M"]) { mount, datastore in
+                try datastore.hang()
+                defer { _ = try? datastore.heal() }
+                // Somebody has to ask for it to be noticed.
+                let caller = try ChildProcess("stat", [mount.path("nothing")])
+                defer { caller.kill() }
+                #expect(
+                    eventually(within: 20) {
+                        (try? mount.xattr("health"))?.hasPrefix("away") == true
+                    })
+                let result = try mount.attempt("status", "--page-cache")
+                #expect(result.status == 1)
+                #expect(result.errorOutput.contains("it is away"), "\(result.text)")
+                #expect(try mount.attempt("status").status == 0)
             }
         }
 
