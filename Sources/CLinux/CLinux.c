@@ -131,7 +131,7 @@ int CLinux_pidfd_signal(int pidfd, int number) {
     return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
 }
 void CLinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
-int CLinux_raise_thread(void) { return setpriority(PRIO_PROCESS, (id_t)gettid(), -10); }
+int CLinux_set_nice(int value) { return setpriority(PRIO_PROCESS, (id_t)gettid(), value); }
 int CLinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
 int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {

@@ -25,6 +25,13 @@ package enum Limits {
     /// Threads that read requests from the kernel. They never wait, so few are enough.
     package static let readerThreads = 4
 
+    /// The nice value of the server (nice(7)): a virtual machine waits for each request, and what
+    /// else the machine does must not keep it waiting.
+    package static let serverNice: Int32 = -10
+
+    /// That of the thread that shows that the server is alive, whatever the others do.
+    package static let monitorNice: Int32 = -15
+
     /// Threads that may wait for the datastore. More let more requests be under way there.
     package static let workerThreads = 64
 

@@ -18,6 +18,7 @@ struct Server {
         for number in [SIGINT, SIGHUP] { signal(number, SIG_IGN) }
         HandOver.blockSignals()
         Self.raiseLimits()
+        CLinux_set_nice(Limits.serverNice)
         if let keeper = invocation.keeperPid { Self.dieWith(keeper) }
         do throws(Errno) {
             return try serve().rawValue

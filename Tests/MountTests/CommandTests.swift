@@ -33,6 +33,17 @@ extension OnMounts {
             }
         }
 
+        /// nice(7): -10 for each thread of the server, so that nothing else keeps clients waiting.
+        @Test func theServerGoesFirst() throws {
+            try withForebay(over: backing, options: ["ram=16M"]) { mount in
+                let one = __priority_which_t(PRIO_PROCESS.rawValue)
+                let tasks = try Files.names("/proc/\(try mount.serverPid)/task")
+                for task in tasks.compactMap({ id_t($0) }) {
+                    #expect(getpriority(one, task) <= -10)
+                }
+            }
+        }
+
         @Test func aPlainUmountIsSafeAndAMountMayFollowAtOnce() throws {
             try withForebay(over: backing, options: ["ram=16M"]) { mount in
                 for _ in 0..<3 {

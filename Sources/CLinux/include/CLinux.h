@@ -55,10 +55,8 @@ int CLinux_memfd(const char *name);
 int CLinux_pidfd_open(int pid);
 int CLinux_pidfd_signal(int pidfd, int signal);
 void CLinux_name_thread(const char *name);
-/// setpriority(2) for the calling thread alone: a nice value of -10, which root may set.
-int CLinux_raise_thread(void);
-/// setpriority(2) for the calling thread alone: a nice value of -10, which root may set.
-int CLinux_raise_thread(void);
+/// setpriority(2) for the calling thread, and for those that it makes later; root may raise it.
+int CLinux_set_nice(int value);
 /// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system that
 /// it serves.
 int CLinux_set_io_flusher(void);

@@ -130,7 +130,7 @@ package final class Session: @unchecked Sendable {
         slots.beat(at: monotonicNanoseconds())
         let monitor = try Thread(name: "monitor") { [self] in
             // A busy machine must not keep it from showing that the server is alive.
-            CLinux_raise_thread()
+            CLinux_set_nice(Limits.monitorNice)
             watch()
         }
         let invalidator = try Thread(name: "invalidation") { [self] in sendInvalidations() }
