@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Forebay as systemd's service: boot without the filer, its return, both processes killed under stable writes,
-# restart, stop, a line of fstab.
+# restart, reload, a keeper that hangs, stop, a line of fstab.
 # Init: systemd
 # Once: nothing of it depends on the version.
 VERSION=3
@@ -41,11 +41,21 @@ victim=$(main_pid)
 expect "restart" systemctl restart "$unit"
 expect "another keeper after the restart" soon 60 has_another "$victim"
 sleep 2
+keeper=$(main_pid) victim=$(server_pid)
+is_upgraded() { [[ $(server_pid) != "$victim" && $(main_pid) == "$keeper" ]]; }
+expect "reload" systemctl reload "$unit"
+expect "another server of the same keeper after the reload" soon 30 is_upgraded
+sleep 2
+# A keeper that does nothing any more; its server goes on until the watchdog ends both.
+kill -STOP "$keeper"
+expect "another keeper instead of one that hangs" soon 90 has_another "$keeper"
+sleep 2
+sleep 2
 kill -0 $load 2>/dev/null || fail "the load ended early: $(cat /run/vm/load.txt)"
 touch /run/vm/stop
 wait $load || fail "the load: $(cat /run/vm/load.txt)"
 expect "the image" same "$NAME/disk.img"
-note "two kills and a restart: $(cat /run/vm/load.txt), $(status | grep -o '"restarts": *[0-9]*')"
+note "two kills, a restart, a reload and a keeper that hung: $(cat /run/vm/load.txt), $(status | grep -o '"restarts": *[0-9]*')"
 
 umount "$CLIENT"
 expect "nfs-server stops" systemctl stop nfs-server
