@@ -80,7 +80,9 @@ extension Datastore {
         var tally = Tally()
         let map = inode.blockMap.load(ordering: .acquiring)
         let found = addCached(map, range, from: range.firstBlock, to: &reply, &tally)
-        if range.firstBlock + UInt64(found) < range.endBlock {
+        if range.firstBlock + UInt64(found) == range.endBlock {
+            orderAtMark(inode, range)
+        } else {
             do throws(Errno) {
                 try readMissing(
                     inode, range, from: range.firstBlock + UInt64(found), into: &reply, &tally,
@@ -128,14 +130,12 @@ extension Datastore {
     ) throws(Errno) {
         guard WaitMode.mayReadFlash else { throw whatToWaitFor(inode, start) }
         let landing = reply.landing()
+        let together = orderAhead(inode, range)
         var block = start
         // How often we waited for one block: a request may have to wait for several.
         var (awaited, waits) = (UInt64.max, 0)
         while block < range.endBlock {
-            let map = inode.blockMap { isNoted in
-                let map = tier.newFile()
-                return (map.rawValue, isNoted && map != .none ? notes.take() : nil)
-            }
+            let map = blockMap(of: inode)
             block += UInt64(addCached(map, range, from: block, to: &reply, &tally))
             if block >= range.endBlock { break }
             let place = landing + Int(block - range.firstBlock) * blockSize
@@ -155,7 +155,7 @@ extension Datastore {
             let file = try file(inode, .read)
             let missing = unstoredRun(inode, from: block, count: uncached)
             let isLast = block + UInt64(missing) == range.endBlock
-            let ahead = isLast ? readAhead(inode, map, from: block, count: missing) : 0
+            let ahead = isLast ? runBehind(inode, map, range.endBlock, count: together) : 0
             guard let claim = fills.begin(map: map, block: block, count: missing + ahead) else {
                 // Another request reads this block. When it cannot be cached, we read it ourselves.
                 waits = awaited == block ? waits + 1 : 1
@@ -186,7 +186,15 @@ extension Datastore {
         }
     }
 
-    private func missingRun(_ map: UInt32, from block: UInt64, to end: UInt64) -> Int {
+    /// The name of a file's block map, which is made when it has none.
+    func blockMap(of inode: Inode) -> UInt32 {
+        inode.blockMap { isNoted in
+            let map = tier.newFile()
+            return (map.rawValue, isNoted && map != .none ? notes.take() : nil)
+        }
+    }
+
+    func missingRun(_ map: UInt32, from block: UInt64, to end: UInt64) -> Int {
         var run = 1
         while block + UInt64(run) < end,
             !tier.contains(CacheID(rawValue: map), block: block + UInt64(run))
@@ -196,26 +204,9 @@ extension Datastore {
         return run
     }
 
-    /// How many blocks behind a missing run to read with it, for a sequential reader.
-    private func readAhead(_ inode: Inode, _ map: UInt32, from block: UInt64, count: Int) -> Int {
-        let window = inode.state.withLock { state in
-            state.streams.advance(
-                from: block, count: count, limit: Limits.readAhead / Limits.blockSize)
-        }
-        guard window > 0 else { return 0 }
-        let size = inode.size.load(ordering: .relaxed)
-        let endOfFile = (size + UInt64(blockSize) - 1) / UInt64(blockSize)
-        let first = block + UInt64(count)
-        guard first < endOfFile,
-            !tier.contains(CacheID(rawValue: map), block: first)
-        else { return 0 }
-        let uncached = missingRun(map, from: first, to: min(endOfFile, first + UInt64(window)))
-        return unstoredRun(inode, from: first, count: uncached, mayBeNone: true)
-    }
-
     /// Reads claimed blocks to `place`, of which `wanted` were asked for and the rest is read
     /// ahead; they enter the cache when the reply is sent. Answers the bytes that there were.
-    private func fill(
+    func fill(
         _ inode: Inode, _ file: BackingFile, _ map: UInt32, _ block: UInt64,
         _ claim: (id: UInt64, count: Int), wanted: Int, _ place: UnsafeMutableRawPointer,
         _ reply: inout ReadReply, isPinned: Bool

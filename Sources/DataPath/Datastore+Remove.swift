@@ -109,7 +109,10 @@ extension Datastore {
                 guard error == .noSpace || error == .io else { throw error }
             }
         }
-        if isLast { descriptors.remove(inode.node) }
+        if isLast {
+            ahead.leave(inode.node, until: monotonicNanoseconds() + waitLimit())
+            descriptors.remove(inode.node)
+        }
         return Removal(inode: inode, wasLastName: isLast)
     }
 

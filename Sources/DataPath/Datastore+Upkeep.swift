@@ -98,6 +98,7 @@ extension Datastore {
     /// Stops the background threads and writes the state. The datastore is complete as it stands.
     package func close() {
         isClosing.store(true, ordering: .relaxed)
+        ahead.stop(until: monotonicNanoseconds() + .milliseconds(Limits.handOver))
         closePending()
         closeLog(isLast: true)
         closeFlash(isQuick: false)
@@ -109,6 +110,9 @@ extension Datastore {
     /// `keepsFlash`, `keepsLog`: the successor opens the same device in a moment.
     package func handOver(isIdle: Bool, keepsFlash: Bool, keepsLog: Bool) {
         isClosing.store(true, ordering: .relaxed)
+        // With requests under way there was waiting enough.
+        let patience = isIdle ? Limits.handOver : 0
+        ahead.stop(until: monotonicNanoseconds() + .milliseconds(patience))
         closeLog(isLast: isIdle && !keepsLog)
         // With a write under way the device is left as at a crash: what is being written is marked.
         if isIdle { closeFlash(isQuick: keepsFlash) }

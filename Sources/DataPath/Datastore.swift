@@ -42,6 +42,8 @@ package final class Datastore: Sendable {
     /// Files that were brought back from memory alone, and are still to be compared.
     let uncompared = Mutex<Set<NodeID>>([])
     let fills = FillTable()
+    /// What is to be read ahead of sequential readers.
+    let ahead = ReadAhead()
     let names = NameCache()
     let counters: Counters
     let root: Inode

@@ -1,3 +1,4 @@
+import Synchronization
 import Syscalls
 
 /// The reads from the datastore under way, so that those who want the same block at the same time
@@ -16,6 +17,7 @@ final class FillTable: Sendable {
     }
 
     private let state = Condition(State())
+    private let underWay = Atomic<Int>(0)
 
     /// Claims blocks from `block` on: at most `count`, fewer when somebody reads the later ones
     /// already. Nil when somebody reads `block` itself.
@@ -28,9 +30,13 @@ final class FillTable: Sendable {
             }
             state.lastID += 1
             state.fills.append(Fill(id: state.lastID, map: map, start: block, end: end))
+            underWay.store(state.fills.count, ordering: .relaxed)
             return (state.lastID, Int(end - block))
         }
     }
+
+    /// How many reads are under way.
+    var count: Int { underWay.load(ordering: .relaxed) }
 
     /// Ends a claim and wakes those who wait.
     func end(_ id: UInt64) {
@@ -39,6 +45,7 @@ final class FillTable: Sendable {
                 state.fills.swapAt(index, state.fills.count - 1)
                 state.fills.removeLast()
             }
+            underWay.store(state.fills.count, ordering: .relaxed)
         }
     }
 

@@ -22,9 +22,9 @@ package struct ReadReply: ~Copyable {
     private var buffer: UnsafeMutableRawPointer?
     private var overlayBuffer: UnsafeMutableRawPointer?
 
-    /// Bytes that fit behind `landing`: the largest request with blocks cut at both ends, and the
-    /// largest read-ahead behind it.
-    static let landingSize = Limits.requestSize + Limits.readAhead + 2 * Limits.blockSize
+    /// Bytes that fit behind `landing`: the largest request with blocks cut at both ends, and what
+    /// is read along with it.
+    static let landingSize = Limits.requestSize + Limits.firstReadAhead + 2 * Limits.blockSize
 
     package init() {
         vectors = .allocate(capacity: 260)

@@ -29,6 +29,9 @@ package final class Inode: Sendable {
     /// What the flash tier has of the file was compared with the file.
     package let isFlashBelieved = Atomic<Bool>(false)
 
+    /// `ReadStreams.marks` of the state, for those who would rather not lock it.
+    package let streamMarks = Atomic<UInt64>(0)
+
     package let state = Mutex(InodeState())
     package let ranges = RangeLocks()
     package let errors = WritebackErrors()

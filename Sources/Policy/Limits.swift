@@ -58,9 +58,6 @@ package enum Limits {
     /// Seconds that preflight allows the NFS server's grace period: guests give a disk up after 30.
     package static let graceTime = 15
 
-    /// Largest read-ahead for a sequential reader, in bytes.
-    package static let readAhead = 1 << 20
-
     /// Largest value of an extended attribute (the kernel's XATTR_SIZE_MAX).
     package static let attributeSize = 65536
 

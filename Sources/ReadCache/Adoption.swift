@@ -94,7 +94,7 @@ extension MemoryTier {
     }
 
     /// Whether contents can be brought in. Hits need not wait for it.
-    var isReady: Bool { ready.load(ordering: .acquiring) }
+    package var isReady: Bool { ready.load(ordering: .acquiring) }
 
     /// Waits until contents can be brought in: a second for some ten gigabytes that an earlier
     /// server left, no time at all without one.
