@@ -172,6 +172,14 @@ package struct ControlService: Sendable {
         writer.add("ram_budget_bytes", report.budgetBytes)
         writer.add("ram_bookkeeping_bytes", report.bookkeepingBytes)
         writer.add("evictions", report.evictions)
+        if let text = TextFile.read("/proc/self/status"),
+            let memory = ServerMemory(
+                processStatus: text, report: report, slotsBytes: facts.slotsBytes)
+        {
+            writer.add("ram_resident_bytes", memory.tier)
+            writer.add("server_resident_bytes", memory.resident)
+            writer.add("server_beyond_ram_bytes", memory.beyondTier)
+        }
         if let flash = report.flash {
             writer.add("flash_path", flash.path)
             writer.add("flash_writes_per_day_limit", json: Ratio.text(flash.writesPerDayLimit))

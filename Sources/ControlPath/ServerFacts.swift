@@ -19,19 +19,23 @@ package struct ServerFacts: @unchecked Sendable {
     private let startedHere = monotonicNanoseconds()
     private let parent = getppid()
     private let requests: @Sendable () -> [(name: String, count: UInt64)]
+    private let slots: @Sendable () -> UInt64
 
     /// `counters` are the shared words and stay mapped as long as the process lives; nil where
     /// there are none (tests). `fuseRequests` answers how many requests of each kind came from
-    /// the kernel since the mount, `bypass` whether the cache is left out of the way.
+    /// the kernel since the mount, `bypass` whether the cache is left out of the way,
+    /// `slotsBytes` what memory the request slots have.
     package init(
         options: LiveOptions, counters: UnsafeMutablePointer<UInt64>?,
         fuseRequests: @escaping @Sendable () -> [(name: String, count: UInt64)] = { [] },
-        bypass: @escaping @Sendable () -> BypassMode = { .off }
+        bypass: @escaping @Sendable () -> BypassMode = { .off },
+        slotsBytes: @escaping @Sendable () -> UInt64 = { 0 }
     ) {
         live = options
         mode = bypass
         self.counters = counters
         requests = fuseRequests
+        slots = slotsBytes
     }
 
     /// The options as they are now.
@@ -57,6 +61,9 @@ package struct ServerFacts: @unchecked Sendable {
 
     /// Nanoseconds of the last takeover's pause, 0 when there was none.
     package var lastPause: UInt64 { counters?[Self.lastPauseWord] ?? 0 }
+
+    /// Bytes of memory that the request slots have.
+    package var slotsBytes: UInt64 { slots() }
 
     /// Requests of the kernel since the mount, by kind.
     package var fuseRequests: [(name: String, count: UInt64)] { requests() }

@@ -72,6 +72,9 @@ extension Datastore {
         report.uniqueBytesRAM = UInt64(statistics.uniqueBlocks * Limits.blockSize)
         report.bookkeepingBytes = UInt64(statistics.bookkeepingBytes)
         report.budgetBytes = UInt64(options.ram)
+        let taken = tier.takenBytes
+        report.sharedBytesRAM = UInt64(taken.shared)
+        report.ownBytesRAM = UInt64(taken.own)
         report.evictions = UInt64(statistics.evictions)
         report.inodes = UInt64(inodes.count)
         report.descriptors = UInt64(descriptors.count)

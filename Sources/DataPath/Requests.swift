@@ -95,6 +95,9 @@ package struct DatastoreReport: Sendable {
     package var bookkeepingBytes: UInt64 = 0
     /// Bytes that the RAM tier may use in all.
     package var budgetBytes: UInt64 = 0
+    /// Bytes of the pages that the RAM tier has: those that a successor gets, and the server's own.
+    package var sharedBytesRAM: UInt64 = 0
+    package var ownBytesRAM: UInt64 = 0
     /// `healthy`, or `degraded: …`, `away: …` with the reason.
     package var health = "healthy"
     /// Changes of the datastore's health since the mount.

@@ -43,7 +43,8 @@ package enum Limits {
     /// lowered further when RLIMIT_NOFILE is small.
     package static let openDescriptors = 2048
 
-    /// Inodes kept in memory; the least recently used go first. About 500 bytes each.
+    /// Inodes kept in memory; the least recently used go first. 1,200 bytes each,
+    /// 1,450 once read: 0.4 GiB in all.
     package static let inodes = 1 << 18
 
     /// Threads of the NFS server that preflight asks for: as many requests may wait for the

@@ -42,6 +42,23 @@ package struct Arena {
         return start.bindMemory(to: type, capacity: count)
     }
 
+    /// Bytes of it that are in memory (mincore(2)): of private pages, those that were used.
+    package var residentBytes: Int {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        var states = [UInt8](repeating: 0, count: min(Arena.pagesAtOnce, size / page + 1))
+        var (offset, pages) = (0, 0)
+        while offset < size {
+            let length = min(states.count * page, size - offset)
+            guard mincore(base + offset, length, &states) == 0 else { break }
+            pages += states[..<((length + page - 1) / page)].count { $0 & 1 != 0 }
+            offset += length
+        }
+        return min(pages * page, size)
+    }
+
+    /// Pages that one call asks for: their states fill 64 KiB.
+    private static let pagesAtOnce = 1 << 16
+
     /// Gives the memory back.
     package func unmap() { munmap(base, size) }
 }

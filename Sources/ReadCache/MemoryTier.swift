@@ -114,6 +114,10 @@ package final class MemoryTier: @unchecked Sendable {
         if isWarm { try takeOver() }
     }
 
+    /// Bytes of pages that are there: those that a successor gets (frames and what goes with them),
+    /// and those of the bookkeeping that is this server's alone.
+    package var takenBytes: (shared: Int, own: Int) { (memory.takenBytes, arena.residentBytes) }
+
     /// Empties the memory of a tier that nobody uses: no later one takes anything over.
     package static func forget(_ descriptor: Int32) throws(Errno) {
         try call { ftruncate(descriptor, 0) }

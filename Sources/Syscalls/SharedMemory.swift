@@ -42,6 +42,12 @@ package final class SharedMemory: @unchecked Sendable {
         size = Int(status.st_size)
     }
 
+    /// Bytes of the pages that the memfd has, whoever touched them.
+    package var takenBytes: Int {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? Int(status.st_blocks) * 512 : 0
+    }
+
     /// Keeps the pages in memory (mlock(2)). Throws when the limit on locked memory is too low.
     package func lock() throws(Errno) { try call { mlock(base, size) } }
 

@@ -42,7 +42,7 @@ struct Server {
         let live = LiveOptions(options)
         let facts = ServerFacts(
             options: live, counters: slots.counters, fuseRequests: { slots.requestCounts() },
-            bypass: { slots.bypass })
+            bypass: { slots.bypass }, slotsBytes: { UInt64(slots.takenBytes) })
         Operations.virtualXattrs = VirtualXattrs(datastore: datastore, facts: facts)
         let session = try Session(
             device: invocation.fuseDescriptor, slots: slots, datastore: datastore)

@@ -16,6 +16,12 @@ struct StatusCommand: Command {
     @Flag(help: "Only whether all data is on the datastore; exit status 1 when it is not.")
     var home = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Open every file to see what the kernel's page cache holds of it.",
+            discussion: "Takes a request or two for each file, and waits for the datastore."))
+    var pageCache = false
+
     /// Milliseconds that a server may take to answer.
     static let patience: UInt64 = 5000
 
@@ -40,13 +46,28 @@ struct StatusCommand: Command {
     }
 
     private func show(_ mount: MountedDatastore) throws(Refusal) {
-        let status = try ask(mount)
-        print(json ? status.json : StatusTable(status).text)
+        print(try text(mount))
+    }
+
+    private func text(_ mount: MountedDatastore) throws(Refusal) -> String {
+        var status = try ask(mount)
+        if pageCache {
+            // Each file would wait for the datastore in turn.
+            if let health = status["health"]?.plain, health.hasPrefix("away") {
+                throw Refusal(
+                    "page cache of '\(mount.mountpoint)'", "it is \(health)",
+                    hint: "leave out --page-cache until it answers")
+            }
+            status.add(try PageCache(of: mount))
+        }
+        return json ? status.json : StatusTable(status).text
     }
 
     /// One line for each mount, and a refusal for those that need their log.
     private func tellHome() throws(Refusal) {
-        guard !json else { throw .usage("--home", "is no JSON", hint: "leave out --json") }
+        guard !json, !pageCache else {
+            throw .usage("--home", "stands alone", hint: "leave out --json and --page-cache")
+        }
         var mounts = MountedDatastore.all()
         if let mountpoint { mounts = [try .find(mountpoint)] }
         var away: [String] = []
@@ -66,8 +87,7 @@ struct StatusCommand: Command {
         var failure: Refusal?
         for mount in MountedDatastore.all() {
             do throws(Refusal) {
-                let status = try ask(mount)
-                objects.append(json ? status.json : StatusTable(status).text)
+                objects.append(try text(mount))
             } catch {
                 // The others are shown all the same.
                 failure = failure ?? error
@@ -83,5 +103,19 @@ struct StatusCommand: Command {
             print(objects.joined(separator: "\n"))
         }
         if let failure { throw failure }
+    }
+}
+
+extension JSONValue {
+    /// Adds what was found as members of the status.
+    fileprivate mutating func add(_ found: PageCache) {
+        guard case .object(var members) = self else { return }
+        let numbers = [
+            ("page_cache_bytes", found.bytes), ("page_cache_files", found.files),
+            ("page_cache_known_files", found.known),
+            ("page_cache_unreadable_files", found.unreadable),
+        ]
+        members += numbers.map { (key: $0.0, value: .number(String($0.1))) }
+        self = .object(members)
     }
 }

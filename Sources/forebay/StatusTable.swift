@@ -31,6 +31,7 @@ struct StatusTable {
             ),
             ("saved", "\(word("saved_ios")) requests, \(size("saved_bytes"))"),
             ("known files", "\(word("inodes")), \(word("descriptors")) open on the datastore"),
+            ("memory", memory),
             (
                 "processes",
                 "keeper \(word("keeper_pid")), server \(word("server_pid")),"
@@ -42,7 +43,7 @@ struct StatusTable {
         var lines = [
             "\(word("name")): \(word("backing")) on \(word("mountpoint")), \(access)"
         ]
-        for (title, value) in tiers + flashRows + logRows + numbers {
+        for (title, value) in tiers + flashRows + logRows + numbers + pageCacheRows {
             let padding = String(repeating: " ", count: max(1, 18 - title.count))
             lines.append("  \(title)\(padding)\(value)")
         }
@@ -60,6 +61,11 @@ struct StatusTable {
         let tables = status["ram_bookkeeping_bytes"]?.unsigned ?? 0
         return "\(ByteSize.readable(used)) of contents and \(ByteSize.readable(tables)) of tables,"
             + " at most \(size("ram_budget_bytes"))"
+    }
+
+    private var memory: String {
+        "\(size("ram_resident_bytes")) of the RAM tier,"
+            + " \(size("server_beyond_ram_bytes")) beside it"
     }
 
     private var hits: String {
@@ -128,6 +134,20 @@ struct StatusTable {
         }
         if let loss = status["log_last_loss"]?.plain { rows.append(("  lost", loss)) }
         return rows
+    }
+
+    /// What the kernel holds above the mount, where it was asked for.
+    private var pageCacheRows: [(String, String)] {
+        guard let known = status["page_cache_known_files"]?.plain else { return [] }
+        let unreadable = word("page_cache_unreadable_files")
+        return [
+            (
+                "page cache",
+                "\(size("page_cache_bytes")) of \(word("page_cache_files")) files,"
+                    + " \(known) looked at"
+                    + (unreadable == "0" ? "" : ", \(unreadable) not readable")
+            )
+        ]
     }
 
     private var uptime: String {

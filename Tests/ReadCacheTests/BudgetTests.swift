@@ -18,6 +18,11 @@ import Testing
         // A small tier pays for whole pages and minimal tables; from 16 MiB on the figure holds.
         if mebibytes >= 16 { #expect(bytes <= 64) }
         expectWithinBudget(statistics)
+        // What the kernel says of its pages.
+        let taken = harness.tier.takenBytes
+        #expect((taken.shared + taken.own) * 100 <= statistics.budget * 105)
+        #expect(taken.shared >= statistics.framesInUse * 4096)
+        #expect(taken.own > 0)
     }
 
     @Test func randomLoadStaysWithinTheBudget() throws {

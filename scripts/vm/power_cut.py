@@ -23,11 +23,12 @@ FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 
 
 class Entry:
-    """A write: where, how many sectors, its flags, and where its data begins in the log."""
+    """A write: where, how many sectors, its flags, and where its data begins in the log; or a mark with its name."""
 
     def __init__(self, header, data, size):
-        sector, count, self.flags, _ = struct.unpack_from("<QQQQ", header)
+        sector, count, self.flags, length = struct.unpack_from("<QQQQ", header)
         self.place, self.length, self.data, self.sector = sector * size, count * size, data, size
+        self.name = header[32:32 + length]
 
 
 def entries(log):
@@ -41,7 +42,9 @@ def entries(log):
         entry = Entry(log.read(size), place + size, size)
         place += size
         if entry.flags & MARK:
-            marked = len(found)
+            # The kernel makes one of its own when the device is removed.
+            if entry.name.rstrip(b"\0") != b"dm-log-writes-end":
+                marked = len(found)
             continue
         if not entry.flags & DISCARD:
             place += entry.length

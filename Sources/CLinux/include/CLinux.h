@@ -65,6 +65,8 @@ int CLinux_openat(int directory, const char *path, int flags, unsigned mode);
 unsigned CLinux_device_major(uint64_t device);
 unsigned CLinux_device_minor(uint64_t device);
 int CLinux_drop_page_cache(int file, int64_t offset, int64_t length);
+/// cachestat(2), Linux 6.5: how many pages of a whole file the page cache holds.
+int CLinux_cached_pages(int file, uint64_t *pages);
 
 // Constants that are macros with casts or hidden without _GNU_SOURCE.
 extern const int CLinux_O_PATH, CLinux_O_TMPFILE, CLinux_O_DIRECT;

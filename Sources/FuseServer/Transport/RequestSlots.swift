@@ -67,6 +67,9 @@ package final class RequestSlots: @unchecked Sendable {
     /// Keeps the slots in memory (mlock(2)): the kernel's copy of a request must not fault.
     package func lock() throws(Errno) { try memory.lock() }
 
+    /// Bytes of the pages that the slots have.
+    package var takenBytes: Int { memory.takenBytes }
+
     /// The 512 words of counters that outlive a server; valid as long as this object.
     package var counters: UnsafeMutablePointer<UInt64> {
         (memory.base + SlotFormat.countersOffset).assumingMemoryBound(to: UInt64.self)

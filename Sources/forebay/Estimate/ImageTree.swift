@@ -16,6 +16,10 @@ struct ImageTree {
     private(set) var unreadable: UInt64 = 0
     /// The first of them, and the reason.
     private(set) var firstUnreadable = ""
+    /// Whether to leave the rest when the mount that it is in is gone or does not answer.
+    var endsWithMount = false
+    /// The error of which it left the rest.
+    private(set) var end: Errno?
 
     /// Calls `visit` for each file with its descriptor and its size in bytes. Refuses a path that
     /// was named and cannot be opened, or is neither file nor folder nor block device.
@@ -72,7 +76,7 @@ struct ImageTree {
         }
         defer { closedir(stream) }
         rewinddir(stream)
-        while let entry = readdir(stream) {
+        while end == nil, let entry = readdir(stream) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
             }
@@ -97,6 +101,7 @@ struct ImageTree {
 
     private mutating func note(_ path: String, _ error: Errno) {
         unreadable += 1
+        if endsWithMount, MountRoot.isEnd(error) { end = error }
         if firstUnreadable.isEmpty { firstUnreadable = "'\(path)': \(error)" }
     }
 }

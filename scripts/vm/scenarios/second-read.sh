@@ -29,6 +29,12 @@ make_image() {
 make_image forebay.img
 first=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 0)
 second=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 0)
+# What knfsd read for that second pass stays in this machine's page cache, beside Forebay's memory.
+above=$(forebay status "$MOUNT" --page-cache) || fail "forebay status --page-cache"
+note "after the second pass:$(grep '^  page cache' <<<"$above"), RAM tier" \
+    "$(forebay status "$MOUNT" --json | grep -o '"unique_bytes_ram":[0-9]*' | cut -d: -f2) bytes"
+expect_equal "files of which the page cache has something" 1 \
+    "$(grep -c "^  page cache .*MiB of [1-9]" <<<"$above")"
 third=$(reads_at_filer "$BACKING" "$HERE/forebay.img" 4)
 note "READs at the filer for $size MiB opened read-write: first $first, second $second, after 4 writes $third"
 ((first > 0)) || fail "the first read was not seen at the filer: the count cannot be right"
