@@ -1,3 +1,5 @@
+import Glibc
+
 /// Every bound of the project, each with its reason. A queue, table or pool that has no limit here
 /// is a mistake.
 package enum Limits {
@@ -22,8 +24,11 @@ package enum Limits {
     /// Bytes of request that a parked slot holds; larger requests wait in their large slot.
     package static let parkedSize = 1280
 
-    /// Threads that read requests from the kernel. They never wait, so few are enough.
-    package static let readerThreads = 4
+    /// Threads that read requests from the kernel. They never wait, so one for each processor is
+    /// enough, and more take turns where one could go on: four on two processors answered a sixth
+    /// less. Two at least, because one may write to the log; more than four find the kernel's queue
+    /// in use by another.
+    package static let readerThreads = min(4, max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 
     /// The nice value of the server (nice(7)): a virtual machine waits for each request, and what
     /// else the machine does must not keep it waiting.
@@ -92,8 +97,8 @@ package enum Limits {
     package static let threadEnd: UInt64 = 2000
 
     /// Large slots that are ready when a server begins; the rest follows within milliseconds. Each
-    /// reader needs one, and one more for a request that it hands on.
-    package static let firstSlots = 2 * readerThreads
+    /// reader needs one, and one more for a request that it hands on; there are four at most.
+    package static let firstSlots = 8
 
     /// Seconds in which the first server of a mount must have shown a sign of life: it asks the
     /// datastore, which may be slow.
