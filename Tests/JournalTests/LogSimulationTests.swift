@@ -34,7 +34,7 @@ import Testing
     @Test func crashesAtAnyWrite() throws {
         var generator = SplitMix64.announced()
         var (crashes, cut, appended, full) = (0, 0, 0, 0)
-        while crashes < (Self.isLong ? 200_000 : 3000) {
+        while crashes < (Self.isLong ? 200_000 : 6800) {
             let seed = generator.next()
             let sector: UInt32 = seed % 3 == 0 ? 4096 : 512
             let harness = try LogHarness(
