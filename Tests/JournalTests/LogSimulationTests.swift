@@ -32,7 +32,8 @@ import Testing
     }
 
     @Test func crashesAtAnyWrite() throws {
-        var generator = SplitMix64.announced()
+        // The short form is the same each time, as that of destaging.
+        var generator = SplitMix64.announced(usual: Self.isLong ? nil : 512_075_022)
         var (crashes, cut, appended, full) = (0, 0, 0, 0)
         while crashes < (Self.isLong ? 200_000 : 6800) {
             let seed = generator.next()

@@ -9,11 +9,13 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
     /// The generator of one sequence; equal seeds give equal sequences.
     package init(seed: UInt64) { state = seed }
 
-    /// A generator with the seed of the environment's FOREBAY_TEST_SEED, or else a new one. Prints
-    /// the seed, so that the run can be repeated.
-    package static func announced(_ test: String = #function) -> SplitMix64 {
+    /// A generator with the seed of the environment's FOREBAY_TEST_SEED, or else `usual`, or else a
+    /// new one. Prints the seed, so that the run can be repeated.
+    package static func announced(
+        _ test: String = #function, usual: UInt64? = nil
+    ) -> SplitMix64 {
         let given = getenv("FOREBAY_TEST_SEED").flatMap { UInt64(String(cString: $0)) }
-        let seed = given ?? UInt64.random(in: 0..<1_000_000_000)
+        let seed = given ?? usual ?? UInt64.random(in: 0..<1_000_000_000)
         print("\(test): repeat with FOREBAY_TEST_SEED=\(seed)")
         return SplitMix64(seed: seed)
     }
