@@ -46,35 +46,45 @@ extension Journal {
         report.end = scan.end
         report.damage = scan.damage
         let isNew = checkpoint.life == 0 && scan.records == 0
-        let next = try isNew ? checkpoint.tail : endLastSegment(scan)
+        let next = try isNew ? checkpoint.tail : endSegments(scan)
         try begin(at: next, checkpoint, scan)
         return report
     }
 
-    /// Writes the end of the segment where the log ends. Answers where the next one begins.
-    private func endLastSegment(_ scan: LogScan<Device>) throws(Errno) -> LogPosition {
-        let start = geometry.start(of: scan.last)
+    /// Writes the end of the segment where the log ends, and of those before it that lost theirs:
+    /// what an even earlier life left there would pass for theirs once a later life has begun.
+    /// Answers where the next segment begins.
+    private func endSegments(_ scan: LogScan<Device>) throws(Errno) -> LogPosition {
+        // As their writers would have: what lies behind is no older than that.
+        for segment in scan.unended { try end(segment, life: segment.life, scan) }
+        let start = geometry.start(of: scan.last.number)
         let tail = geometry.segment(of: scan.tail)
         // The ring is full to the last segment: that was ended by an earlier recovery.
-        guard scan.last < tail + geometry.segmentCount else { return start }
+        guard scan.last.number < tail + geometry.segmentCount else { return start }
+        try end(scan.last, life: scan.life + 1, scan)
+        return start + geometry.segmentSize
+    }
+
+    private func end(
+        _ segment: ScannedSegment, life: UInt64, _ scan: LogScan<Device>
+    ) throws(Errno) {
+        let start = geometry.start(of: segment.number)
         var builder = SummaryBuilder(room: geometry.summaryRoom)
         builder.begin(at: start)
-        for entry in scan.lastContents.entries {
+        for entry in segment.contents.entries {
             guard builder.hasRoom else { throw .io }
             let file = entry.record.file
             if !builder.isNamed(file) {
-                let handle = scan.lastContents.handles[file] ?? []
+                let handle = segment.contents.handles[file] ?? []
                 builder.name(file, handle: handle.prefix(Limits.loggedHandle))
             }
             builder.add(entry.record, at: entry.position, payload: entry.payload)
         }
-        let next = start + geometry.segmentSize
         let footer = SegmentFooter(
-            start: start, end: max(scan.end, start), previous: scan.before, life: scan.life + 1,
-            frameLife: scan.lastLife, durable: scan.durable, tail: scan.tail,
+            start: start, end: segment.end, previous: segment.previous, life: life,
+            frameLife: segment.life, durable: scan.durable, tail: scan.tail,
             length: builder.used, records: builder.records)
         guard write(footer, builder, isDurable: false) else { throw .io }
-        return next
     }
 
     /// Makes what was found durable, and the new life.

@@ -9,6 +9,18 @@ package struct LogDamage: Equatable, Sendable {
     package let what: String
 }
 
+/// A segment as far as it counts, and what its footer tells.
+struct ScannedSegment {
+    let number: UInt64
+    var contents = SegmentContents()
+    /// The life that wrote its frames; 0 when it has none.
+    var life: UInt64 = 0
+    /// Where the last frame before it ends …
+    let previous: LogPosition
+    /// … and its own last one.
+    var end: LogPosition
+}
+
 /// Finds out what is in a log, from the tail to the end, which nothing but the log itself tells.
 struct LogScan<Device: BlockDevice> {
     /// A segment, at first sight.
@@ -36,12 +48,10 @@ struct LogScan<Device: BlockDevice> {
     private(set) var durable: LogPosition
     /// Where the last frame that counts ends.
     private(set) var end: LogPosition
-    /// Where the last frame before segment `last` ends.
-    private(set) var before: LogPosition
-    /// The segment that must be ended before the log can go on behind it, and what counts in it.
-    private(set) var last: UInt64
-    private(set) var lastContents = SegmentContents()
-    private(set) var lastLife: UInt64 = 0
+    /// The segment that must be ended before the log can go on behind it.
+    private(set) var last: ScannedSegment
+    /// Those before it that lost their footers, and nothing else.
+    private(set) var unended: [ScannedSegment] = []
     private(set) var records: UInt64 = 0
 
     init(
@@ -54,11 +64,10 @@ struct LogScan<Device: BlockDevice> {
         geometry = reader.geometry
         tail = isSure ? checkpoint.tail : max(checkpoint.tail, self.reader.latestTail())
         first = geometry.segment(of: tail)
-        last = first
         life = checkpoint.life
         durable = checkpoint.durable
         end = geometry.start(of: first)
-        before = end
+        last = ScannedSegment(number: first, previous: end, end: end)
         survey()
     }
 
@@ -108,36 +117,42 @@ struct LogScan<Device: BlockDevice> {
         _ visit: (LogEntry, [UInt8]) -> Void
     ) {
         for index in found.indices {
-            let segment = first + UInt64(index)
             let size = geometry.segmentSize
             progress(UInt64(index) * size, UInt64(found.count) * size)
-            (last, lastContents, lastLife, before) = (segment, SegmentContents(), 0, end)
+            begin(first + UInt64(index))
+            let damages = damage.count
             let isLastOne: Bool
             switch found[index] {
-            case .missing: isLastOne = skip(segment)
-            case .closed(let footer): isLastOne = take(footer, segment)
+            case .missing: isLastOne = skip()
+            case .closed(let footer): isLastOne = take(footer)
             case .open(let frames):
-                lastLife = frames.first?.header.life ?? 0
-                isLastOne = walk(frames, segment, end: knownEnd(of: index))
+                last.life = frames.first?.header.life ?? 0
+                isLastOne = walk(frames, end: toldEnd(of: index))
             }
+            last.end = max(last.end, end)
             tell(visit)
             if isLastOne { return }
+            if case .open = found[index], damage.count == damages { unended.append(last) }
         }
         guard case .closed? = found.last else { return }
-        last += 1
-        (lastContents, lastLife, before) = (SegmentContents(), 0, end)
+        begin(last.number + 1)
+    }
+
+    private mutating func begin(_ segment: UInt64) {
+        last = ScannedSegment(
+            number: segment, previous: end, end: geometry.start(of: segment))
     }
 
     private mutating func tell(_ visit: (LogEntry, [UInt8]) -> Void) {
-        for entry in lastContents.entries where entry.position >= tail {
+        for entry in last.contents.entries where entry.position >= tail {
             records += 1
-            visit(entry, lastContents.handles[entry.record.file] ?? [])
+            visit(entry, last.contents.handles[entry.record.file] ?? [])
         }
     }
 
     /// A segment without anything, before others: true when the log ends here.
-    private mutating func skip(_ segment: UInt64) -> Bool {
-        let start = geometry.start(of: segment)
+    private mutating func skip() -> Bool {
+        let start = geometry.start(of: last.number)
         guard start < durable else { return true }
         let end = min(durable, start + geometry.segmentSize)
         if end > tail { report(start..<end, "nothing of a segment can be read") }
@@ -145,10 +160,10 @@ struct LogScan<Device: BlockDevice> {
     }
 
     /// A segment that has ended; true when the log ends within it nevertheless.
-    private mutating func take(_ footer: SegmentFooter, _ segment: UInt64) -> Bool {
-        lastLife = footer.frameLife
+    private mutating func take(_ footer: SegmentFooter) -> Bool {
+        last.life = footer.frameLife
         if footer.end <= durable && !verifiesAll, let contents = reader.summary(footer) {
-            lastContents = contents
+            last.contents = contents
             end = footer.end
             return false
         }
@@ -157,17 +172,16 @@ struct LogScan<Device: BlockDevice> {
             let region = UInt64(footer.region(unit: geometry.unit))
             report(end - region..<end, "the summary of a segment is damaged")
         }
-        let frames = reader.frames(of: segment, life: footer.frameLife, durable: footer.end)
-        return walk(frames.filter { $0.end <= footer.end }, segment, end: footer.end)
+        let frames = reader.frames(of: last.number, life: last.life, durable: footer.end)
+        return walk(frames, end: footer.end)
     }
 
-    /// Where the frames of a segment without a footer end, as the next segment tells.
-    private func knownEnd(of index: Int) -> LogPosition? {
+    /// Where the frames of a segment without a footer end, as what follows it tells; nil when
+    /// nothing does.
+    private func toldEnd(of index: Int) -> LogPosition? {
         let start = geometry.start(of: first + UInt64(index))
         let next = start + geometry.segmentSize
-        guard index + 1 < found.count else {
-            return durable > start && durable < next ? durable : nil
-        }
+        guard index + 1 < found.count else { return nil }
         var previous: LogPosition?
         switch found[index + 1] {
         case .closed(let footer): previous = footer.previous
@@ -177,26 +191,27 @@ struct LogScan<Device: BlockDevice> {
             }
         case .missing: break
         }
-        // Something behind the segment is durable and nothing tells where this one ends.
-        guard let previous, previous <= next else { return durable >= next ? next : nil }
+        guard let previous, previous <= next else { return nil }
         return max(previous, start)
     }
 
-    /// Takes the frames of a segment in order; true when the log ends at a hole among them.
-    private mutating func walk(
-        _ frames: [FoundFrame], _ segment: UInt64, end known: LogPosition?
-    ) -> Bool {
-        end = geometry.start(of: segment)
-        for frame in frames {
+    /// Takes the frames of a segment in order, up to where it is told to end. True when the log
+    /// ends at a hole among them, or here because nothing leads on to what lies behind.
+    private mutating func walk(_ frames: [FoundFrame], end told: LogPosition?) -> Bool {
+        end = geometry.start(of: last.number)
+        let next = end + geometry.segmentSize
+        // What lies behind its end never counted, even if it arrived after all.
+        for frame in frames where frame.end <= told ?? next {
             let start = frame.header.position
             if start > end, isHole(end..<start, "a write is missing") { return true }
             if !frame.isWhole, isHole(start..<frame.end, "a write is damaged") { return true }
-            for name in frame.names { lastContents.handles[name.file] = name.handle }
-            lastContents.entries += frame.entries
+            for name in frame.names { last.contents.handles[name.file] = name.handle }
+            last.contents.entries += frame.entries
             end = frame.end
         }
-        guard let known, end < known else { return false }
-        return isHole(end..<known, "a write is missing")
+        let least = told ?? min(durable, next)
+        if end < least, isHole(end..<least, "a write is missing") { return true }
+        return told == nil && durable < next
     }
 
     /// Whether something that is not there ends the log. What had been durable does not, it is
