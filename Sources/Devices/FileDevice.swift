@@ -43,6 +43,10 @@ package final class FileDevice: BlockDevice {
         descriptor = opened
     }
 
+    /// A child that another thread has just forked holds the descriptor, and with it the lock,
+    /// until its execve(2): the next user must not wait for that.
+    deinit { unlock() }
+
     private static func logicalBlockSize(_ file: Int32) throws(Errno) -> UInt32 {
         var size: Int32 = 0
         try call { CLinux_logical_block_size(file, &size) }
