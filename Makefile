@@ -28,7 +28,7 @@ demo-vm: build
 test:
 	scripts/install-dependencies build test vm
 	$(SWIFT) build --build-tests
-	$(SWIFT) test
+	scripts/swift-test
 	python3 -m unittest discover -b -s Benchmarks
 	scripts/vm/prepare
 	scripts/vm/run all
