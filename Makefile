@@ -37,6 +37,7 @@ test:
 build:
 	scripts/install-dependencies build
 	$(RELEASE)
+	scripts/verify-error-register .build/release/forebay .build/release/forebay-server
 
 # Against its peers and limits, in turns, within 10 minutes (BENCH=quick: 2): a table, and JSON and plots in
 # REPORT (Benchmarks/report).

@@ -71,11 +71,11 @@ final class SimulatedLogDevice: BlockDevice {
         try state.withLock { state throws(Errno) in
             if state.isCrashed || state.failsReads { throw .io }
             if state.bad.overlaps(Int(offset)..<Int(offset) + memory.count) { throw .io }
-            state.reads += 1
-            state.bytesRead += memory.count
             state.current.withUnsafeBytes { bytes in
                 _ = memcpy(memory.baseAddress!, bytes.baseAddress! + Int(offset), memory.count)
             }
+            state.reads += 1
+            state.bytesRead += memory.count
         }
     }
 
