@@ -446,12 +446,15 @@ final class DestageWorld {
         count("recoveries")
     }
 
-    /// Cuts the power; a write that was under way may be there in part.
+    /// Cuts the power; a write that was under way may be there in part. What a full log could not
+    /// tell is being redone, perhaps.
     private func lookBelowTorn(powerCut: Bool) {
         datastore.restart(powerCut: powerCut)
         let files = datastore.withState { $0.files }
         isTorn = !isPast(files)
-        if isTorn, !isPastButTorn(files) { report("the datastore alone is as it never was") }
+        if isTorn, reached == nil, !isPastButTorn(files) {
+            report("the datastore alone is as it never was")
+        }
     }
 
     /// True when the files are as they were at some time, but for one change that is there in part.
@@ -483,7 +486,8 @@ final class DestageWorld {
             state.silenceOdds = 0
         }
         // An epoch whose files are all forgotten is not dirty, and keeps its part of the log.
-        for _ in 0..<300 where !dirty.isEmpty || dirty.figures.epochs > 0 {
+        // A life in which nothing was dirty frees what the one before it left, at its first turn.
+        for round in 0..<300 where round == 0 || !dirty.isEmpty || dirty.figures.epochs > 0 {
             dirty.closeEpoch()
             noteEnd()
             now.time.add(.seconds(40), ordering: .relaxed)
