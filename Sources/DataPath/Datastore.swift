@@ -143,6 +143,9 @@ package final class Datastore: Sendable {
     /// Writes may be answered from a log.
     package var hasLog: Bool { writeBack != nil }
 
+    /// The datastore is a file system of this machine: a call takes as long as its device does.
+    package var isLocal: Bool { backing.isLocal }
+
     /// Seconds that a client may believe attributes and names.
     package var attributeTimeout: Double { settings.attributeTimeout }
 

@@ -12,6 +12,8 @@ package final class Backing: Sendable {
     /// True when another machine holds the data: writes are then durable only after an fsync, and
     /// times of a write are set when it arrives there.
     package let isNetwork: Bool
+    /// True on a file system of this machine, where a call takes as long as its device does.
+    package let isLocal: Bool
     package let isReadOnly: Bool
     package let health: Health
     /// The id of the mount that the folder is on; another one below it is refused.
@@ -32,6 +34,7 @@ package final class Backing: Sendable {
         rootHandle = known.rootHandle
         hasHandles = known.hasHandles
         isNetwork = known.isNetwork
+        isLocal = known.isLocal
         isReadOnly = known.isReadOnly
         mount = known.mount
         health = Health(past: known.health)
@@ -54,10 +57,12 @@ package final class Backing: Sendable {
         var type: UInt64 = 0
         var mountFlags: UInt64 = 0
         try call { CLinux_file_system(root, &type, &mountFlags) }
-        return BackingRecord(
+        var record = BackingRecord(
             rootHandle: usable ? named?.handle ?? derived : derived, hasHandles: usable,
             isNetwork: networkTypes.contains(type),
             isReadOnly: mountFlags & UInt64(ST_RDONLY) != 0, mount: named?.mount ?? 0)
+        record.isLocal = localTypes.contains(type)
+        return record
     }
 
     /// What a successor needs to begin without asking; attributes and sizes are the caller's.
@@ -65,6 +70,7 @@ package final class Backing: Sendable {
         var record = BackingRecord(
             rootHandle: rootHandle, hasHandles: hasHandles, isNetwork: isNetwork,
             isReadOnly: isReadOnly, mount: mount)
+        record.isLocal = isLocal
         record.health = health.past
         return record
     }
@@ -72,6 +78,12 @@ package final class Backing: Sendable {
     /// File system types of statfs(2) whose data is on another machine: NFS, SMB, CIFS, Ceph, 9P.
     private static let networkTypes: Set<UInt64> = [
         0x6969, 0xfe53_4d42, 0xff53_4d42, 0x00c3_6400, 0x0102_1997,
+    ]
+
+    /// Those whose data is on a device of this machine or in its memory: ext4, XFS, Btrfs, ZFS,
+    /// F2FS, tmpfs. All others, FUSE among them, may be anything.
+    private static let localTypes: Set<UInt64> = [
+        0xef53, 0x5846_5342, 0x9123_683e, 0x2fc1_2fc1, 0xf2f5_2010, 0x0102_1994,
     ]
 
     /// Runs a call on the datastore. On a thread that may not wait it throws `mustWait` instead,

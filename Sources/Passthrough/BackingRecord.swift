@@ -9,6 +9,8 @@ package struct BackingRecord: Equatable, Sendable {
     package var rootHandle: FileHandle
     package var hasHandles: Bool
     package var isNetwork: Bool
+    /// False in a record of a version that did not know it.
+    package var isLocal = false
     package var isReadOnly: Bool
     /// The id of the mount that the folder is on.
     package var mount: Int32
@@ -85,7 +87,8 @@ extension BackingRecord {
         var writer = RecordWriter()
         writer.add(Self.version)
         writer.add(
-            (hasHandles ? 1 : 0) | (isNetwork ? 2 : 0) | (isReadOnly ? 4 : 0) as UInt8)
+            (hasHandles ? 1 : 0) | (isNetwork ? 2 : 0) | (isReadOnly ? 4 : 0)
+                | (isLocal ? 8 : 0) as UInt8)
         writer.add(health.state.code)
         writer.add(UInt8(truncatingIfNeeded: rootHandle.bytes.count))
         writer.add(mount)
@@ -127,6 +130,7 @@ extension BackingRecord {
             rootHandle: FileHandle(type: type, bytes: Array(reader.left)),
             hasHandles: flags & 1 != 0, isNetwork: flags & 2 != 0, isReadOnly: flags & 4 != 0,
             mount: mount)
+        isLocal = flags & 8 != 0
         self.health = health
         self.space = space
         self.attributes = attributes

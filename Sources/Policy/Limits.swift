@@ -24,10 +24,10 @@ package enum Limits {
     /// Bytes of request that a parked slot holds; larger requests wait in their large slot.
     package static let parkedSize = 1280
 
-    /// Threads that read requests from the kernel. They never wait, so one for each processor is
-    /// enough, and more take turns where one could go on: four on two processors answered a sixth
-    /// less. Two at least, because one may write to the log; more than four find the kernel's queue
-    /// in use by another.
+    /// Threads that read requests from the kernel. They hardly ever wait, so one for each processor
+    /// is enough, and more take turns where one could go on: four on two processors answered a
+    /// sixth less. Two at least, because one may wait for a device; more than four find the
+    /// kernel's queue in use by another.
     package static let readerThreads = min(4, max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 
     /// The nice value of the server (nice(7)): a virtual machine waits for each request, and what

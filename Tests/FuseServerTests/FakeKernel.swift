@@ -114,21 +114,23 @@ final class FakeMount {
     }
 
     func session(
-        _ table: fuse_lowlevel_ops, isDirect: Bool = false, workers: Int = 4,
-        flashWorkers: Int = 4
+        _ table: fuse_lowlevel_ops, isDirect: Bool = false, isLocal: Bool = false,
+        workers: Int = 4, flashWorkers: Int = 4
     ) throws(Errno) -> Session {
         try Session(
             device: kernel.device, slots: try slots(), datastore: datastore, table: table,
-            isDirect: isDirect, workers: workers, flashWorkers: flashWorkers)
+            isDirect: isDirect, isLocal: isLocal, workers: workers, flashWorkers: flashWorkers)
     }
 
     /// Runs a session while `body` plays the kernel, then unmounts and waits for its end.
     func serve(
-        _ table: fuse_lowlevel_ops, isDirect: Bool = false, predecessor: Predecessor = .none,
-        workers: Int = 4, flashWorkers: Int = 4, _ body: (Session) throws -> Void
+        _ table: fuse_lowlevel_ops, isDirect: Bool = false, isLocal: Bool = false,
+        predecessor: Predecessor = .none, workers: Int = 4, flashWorkers: Int = 4,
+        _ body: (Session) throws -> Void
     ) throws {
         let session = try session(
-            table, isDirect: isDirect, workers: workers, flashWorkers: flashWorkers)
+            table, isDirect: isDirect, isLocal: isLocal, workers: workers,
+            flashWorkers: flashWorkers)
         let isReady = Condition(false)
         let thread = try Thread(name: "session") {
             do throws(Errno) {

@@ -86,7 +86,6 @@ final class DestageWorld {
     func random(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
 
     private func count(_ what: String) { counts[what, default: 0] += 1 }
-
     private func report(_ text: String) { wrong.append(text) }
 
     var isCrashed: Bool { device.withState { $0.isCrashed } }
@@ -135,7 +134,7 @@ final class DestageWorld {
         guard let file = current.keys.sorted().randomElement(using: &generator) else { return }
         let offset = random(0..<4000)
         let kind: JournalRecord.Kind
-        var bytes: [UInt8] = []
+        var bytes = [UInt8]()
         let change: SimulatedDatastore.Change
         var length = 0
         switch random(0..<10) {
@@ -446,15 +445,13 @@ final class DestageWorld {
         count("recoveries")
     }
 
-    /// Cuts the power; a write that was under way may be there in part. What a full log could not
-    /// tell is being redone, perhaps.
+    /// Cuts the power; a write that was under way may be there in part, or what a full log could
+    /// not tell was being redone.
     private func lookBelowTorn(powerCut: Bool) {
         datastore.restart(powerCut: powerCut)
         let files = datastore.withState { $0.files }
         isTorn = !isPast(files)
-        if isTorn, reached == nil, !isPastButTorn(files) {
-            report("the datastore alone is as it never was")
-        }
+        if isTorn, reached == nil, !isPastButTorn(files) { report("the datastore was never so") }
     }
 
     /// True when the files are as they were at some time, but for one change that is there in part.
@@ -485,8 +482,7 @@ final class DestageWorld {
             state.sick = [:]
             state.silenceOdds = 0
         }
-        // An epoch whose files are all forgotten is not dirty, and keeps its part of the log.
-        // A life in which nothing was dirty frees what the one before it left, at its first turn.
+        // A first turn frees what an earlier life left; an epoch of forgotten files is not dirty.
         for round in 0..<300 where round == 0 || !dirty.isEmpty || dirty.figures.epochs > 0 {
             dirty.closeEpoch()
             noteEnd()

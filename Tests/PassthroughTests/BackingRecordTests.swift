@@ -31,6 +31,7 @@ import Testing
         #expect(read.rootHandle == record.rootHandle)
         #expect(read.hasHandles == record.hasHandles)
         #expect(read.isNetwork == record.isNetwork)
+        #expect(read.isLocal && record.isLocal)
         #expect(read.mount == record.mount)
         #expect(read.space == record.space)
         #expect(read.space.status.f_blocks == record.space.status.f_blocks)

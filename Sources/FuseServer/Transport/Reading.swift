@@ -5,9 +5,9 @@ import Policy
 import Synchronization
 import Syscalls
 
-// Threads that read requests from the kernel. They never wait for flash or the datastore: what
-// needs them moves to another slot and to the worker pool, so that what is cached is served
-// whatever they do.
+// Threads that read requests from the kernel. Half of them at least never wait for flash or the
+// datastore: what needs them moves to another slot and to the worker pool, so that what is cached
+// is served whatever they do.
 extension Session {
     /// The body of a reader thread: returns when the mount is gone or this server hands over.
     func readRequests() {
@@ -65,13 +65,30 @@ extension Session {
                 process(context)
                 if context.neededMode == nil { return finished(slot, context) }
             }
-            if mode == .flash, let next = writeToLog(slot, length: length, context) { return next }
-            return park(slot, length: length, for: mode)
+            return waiting(slot, operation, length: length, context, mode)
         }
         context.begin(slot, length: length, isRepeat: false)
         process(context)
-        if let mode = context.neededMode { return park(slot, length: length, for: mode) }
+        if let mode = context.neededMode {
+            return waiting(slot, operation, length: length, context, mode)
+        }
         return finished(slot, context)
+    }
+
+    /// Does a request that has to wait, or gives it to the workers. Answers the slot to read the
+    /// next request into.
+    private func waiting(
+        _ slot: Slot, _ operation: OperationCode, length: Int, _ context: RequestContext,
+        _ mode: WaitMode
+    ) -> Slot {
+        let isShort =
+            switch operation {
+            case .write, .fsync: mode == .flash || isLocal
+            case .read: mode == .datastore && isLocal
+            default: false
+            }
+        if isShort, let next = doHere(slot, length: length, context, mode) { return next }
+        return park(slot, length: length, for: mode)
     }
 
     /// The request is done. Answers its slot, to read the next one into.
@@ -82,16 +99,19 @@ extension Session {
         return slot
     }
 
-    /// Lets some of the readers write to the log themselves: a hand-over to another thread takes as
-    /// long as a fast device. Nil when enough of them do, so that others go on reading requests
-    /// whatever the device does. Answers the slot to read the next request into.
-    private func writeToLog(_ slot: Slot, length: Int, _ context: RequestContext) -> Slot? {
-        let writers = logWriters.add(1, ordering: .relaxed).newValue
-        defer { logWriters.subtract(1, ordering: .relaxed) }
-        guard writers <= Limits.logWritingReaders else { return nil }
+    /// Lets some of the readers wait for the log or for a local datastore themselves: a hand-over
+    /// to another thread takes as long as a fast device. Nil when enough of them do, so that others
+    /// go on reading requests whatever the device does. Answers the slot to read the next request
+    /// into.
+    private func doHere(
+        _ slot: Slot, length: Int, _ context: RequestContext, _ mode: WaitMode
+    ) -> Slot? {
+        let busy = busyReaders.add(1, ordering: .relaxed).newValue
+        defer { busyReaders.subtract(1, ordering: .relaxed) }
+        guard busy <= Limits.busyReaders else { return nil }
         slot.store(.started, SlotStart.mayTakeLong)
         context.begin(slot, length: length, isRepeat: false)
-        WaitMode.set(.flash)
+        WaitMode.set(mode)
         process(context)
         WaitMode.set(.memory)
         if let mode = context.neededMode { return park(slot, length: length, for: mode) }
@@ -114,7 +134,8 @@ extension Session {
         if operation == .interrupt {
             let argument = (slot.request + MemoryLayout<fuse_in_header>.size)
                 .assumingMemoryBound(to: fuse_interrupt_in.self)
-            if !pool.interrupt(unique: argument.pointee.unique) {
+            let unique = argument.pointee.unique
+            if !pool.interrupt(unique: unique), !isWithReader(unique) {
                 // It may be on its way to the workers: the kernel asks again.
                 Replies.fail(slot, Errno(EAGAIN), device: device)
             }
@@ -123,6 +144,16 @@ extension Session {
         }
         slot.enter(.free)
         return slot
+    }
+
+    /// A reader waits for a device with this request: nothing ends that, and a kernel that is told
+    /// to ask again would do so all the time.
+    private func isWithReader(_ unique: UInt64) -> Bool {
+        (0..<slots.format.large).contains { index in
+            let slot = slots.slot(index)
+            return slot.state == .received && slot.load(.started) == SlotStart.mayTakeLong
+                && slot.unique == unique
+        }
     }
 
     // MARK: - Parking

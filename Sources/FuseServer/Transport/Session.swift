@@ -38,10 +38,12 @@ package final class Session: @unchecked Sendable {
     let repeats = RepeatGate()
     /// READ and WRITE go past libfuse.
     private let isDirect: Bool
+    /// Readers may wait for the datastore.
+    let isLocal: Bool
     /// Readers that wait for a slot.
     let waitingReaders = Mutex(0)
-    /// Readers that write to the log.
-    let logWriters = Atomic<Int>(0)
+    /// Readers that do what may take as long as a device does.
+    let busyReaders = Atomic<Int>(0)
     private let phase = Condition(Phase.serving)
     /// Readers stop reading: the next server is to have what comes.
     let isLeaving = Atomic(false)
@@ -62,20 +64,21 @@ package final class Session: @unchecked Sendable {
     ) throws(Errno) {
         try self.init(
             device: device, slots: slots, datastore: datastore, table: Operations.table(),
-            isDirect: true)
+            isDirect: true, isLocal: datastore.isLocal)
     }
 
     /// The same with operations of the caller's. `isDirect`: those that libfuse is not needed for
-    /// are our own.
+    /// are our own. `isLocal`: the datastore is a device of this machine.
     init(
         device: Int32, slots: RequestSlots, datastore: Datastore, table: fuse_lowlevel_ops,
-        isDirect: Bool = false,
+        isDirect: Bool = false, isLocal: Bool = false,
         workers: Int = Limits.workerThreads, flashWorkers: Int = Limits.flashThreads
     ) throws(Errno) {
         self.device = device
         self.slots = slots
         self.datastore = datastore
         self.isDirect = isDirect
+        self.isLocal = isLocal
         pool = WorkerPool(slots: slots, flashThreads: flashWorkers, threads: workers)
         try openSession(table)
         datastore.onInvalidate { [invalidation] copy in invalidation.post(copy) }
