@@ -25,9 +25,9 @@ extension Session {
         }
     }
 
-    /// Readers never wait. When each of them has had the same request for a third of a second,
-    /// or one for two seconds, they are stuck: then there is no sign of life any more, and the
-    /// keeper replaces this server unless they move on.
+    /// Readers wait for nothing but a device, and say so. When each of them has had the same other
+    /// request for a third of a second, or one for two seconds, they are stuck: then there is no
+    /// sign of life any more, and the keeper replaces this server unless they move on.
     private func readersMove(_ suspects: inout Suspects, now: UInt64) -> Bool {
         var still: [Int: (unique: UInt64, time: UInt64)] = [:]
         var (stuck, isLost) = (0, false)
