@@ -46,6 +46,10 @@ extension OnMounts {
                                 with: blocks)
                             try other.write(blocks, at: UInt64(place * 4096))
                         }
+                        // A cut keeps a write as a whole one time in three: there are several.
+                        for number in 0..<8 {
+                            try other.write(random.bytes(4096), at: UInt64(number * 4096))
+                        }
                     }
                     for process in mount.processes() { kill(process.pid, SIGKILL) }
                     Mounts.removeAll(below: mount.path)
