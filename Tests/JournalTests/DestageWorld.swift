@@ -330,9 +330,7 @@ final class DestageWorld {
     private func watch() {
         guard isStrict else { return }
         nonisolated(unsafe) let world = Unowned(self)
-        datastore.observer.withLock { observer in
-            observer = { world.value?.lookBelow() }
-        }
+        datastore.observer.withLock { $0 = { world.value?.lookBelow() } }
     }
 
     private final class Unowned {
@@ -400,7 +398,9 @@ final class DestageWorld {
 
     /// Takes up what is left. What was acknowledged is there.
     func recover(powerCut: Bool) throws {
+        // What a dead process was writing arrives now or never, not a turn of the ring later.
         if !powerCut, random(0..<2) == 0 { device.letLateWriteArrive() }
+        device.withState { $0.late = nil }
         if isStrict {
             lookBelowTorn(powerCut: powerCut)
         } else {
