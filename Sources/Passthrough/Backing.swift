@@ -57,20 +57,17 @@ package final class Backing: Sendable {
         var type: UInt64 = 0
         var mountFlags: UInt64 = 0
         try call { CLinux_file_system(root, &type, &mountFlags) }
-        var record = BackingRecord(
+        return BackingRecord(
             rootHandle: usable ? named?.handle ?? derived : derived, hasHandles: usable,
-            isNetwork: networkTypes.contains(type),
+            isNetwork: networkTypes.contains(type), isLocal: localTypes.contains(type),
             isReadOnly: mountFlags & UInt64(ST_RDONLY) != 0, mount: named?.mount ?? 0)
-        record.isLocal = localTypes.contains(type)
-        return record
     }
 
     /// What a successor needs to begin without asking; attributes and sizes are the caller's.
     package var record: BackingRecord {
         var record = BackingRecord(
             rootHandle: rootHandle, hasHandles: hasHandles, isNetwork: isNetwork,
-            isReadOnly: isReadOnly, mount: mount)
-        record.isLocal = isLocal
+            isLocal: isLocal, isReadOnly: isReadOnly, mount: mount)
         record.health = health.past
         return record
     }

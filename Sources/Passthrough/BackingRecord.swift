@@ -10,7 +10,7 @@ package struct BackingRecord: Equatable, Sendable {
     package var hasHandles: Bool
     package var isNetwork: Bool
     /// False in a record of a version that did not know it.
-    package var isLocal = false
+    package var isLocal: Bool
     package var isReadOnly: Bool
     /// The id of the mount that the folder is on.
     package var mount: Int32
@@ -21,11 +21,13 @@ package struct BackingRecord: Equatable, Sendable {
     package var health = HealthPast()
 
     package init(
-        rootHandle: FileHandle, hasHandles: Bool, isNetwork: Bool, isReadOnly: Bool, mount: Int32
+        rootHandle: FileHandle, hasHandles: Bool, isNetwork: Bool, isLocal: Bool,
+        isReadOnly: Bool, mount: Int32
     ) {
         self.rootHandle = rootHandle
         self.hasHandles = hasHandles
         self.isNetwork = isNetwork
+        self.isLocal = isLocal
         self.isReadOnly = isReadOnly
         self.mount = mount
     }
@@ -128,9 +130,8 @@ extension BackingRecord {
         guard reader.left.count == Int(length), length > 0, length <= 128 else { return nil }
         self.init(
             rootHandle: FileHandle(type: type, bytes: Array(reader.left)),
-            hasHandles: flags & 1 != 0, isNetwork: flags & 2 != 0, isReadOnly: flags & 4 != 0,
-            mount: mount)
-        isLocal = flags & 8 != 0
+            hasHandles: flags & 1 != 0, isNetwork: flags & 2 != 0, isLocal: flags & 8 != 0,
+            isReadOnly: flags & 4 != 0, mount: mount)
         self.health = health
         self.space = space
         self.attributes = attributes

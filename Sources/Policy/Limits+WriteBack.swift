@@ -1,9 +1,5 @@
 // Write-back as the data path uses it.
 extension Limits {
-    /// Threads that read requests and may wait for the log, or for a local datastore, themselves:
-    /// half of them, so that a device that hangs leaves enough to read requests.
-    package static let busyReaders = readerThreads / 2
-
     /// Milliseconds that a server waits for the log device of a server before it, which may still
     /// be on its way out: a process with much memory takes seconds to end.
     package static let logOpening: UInt64 = 10_000

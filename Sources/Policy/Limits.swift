@@ -30,6 +30,10 @@ package enum Limits {
     /// kernel's queue in use by another.
     package static let readerThreads = min(4, max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 
+    /// Threads that read requests and may wait for the log, or for a local datastore, themselves:
+    /// half of them, so that a device that hangs leaves enough to read requests.
+    package static let busyReaders = readerThreads / 2
+
     /// The nice value of the server (nice(7)): a virtual machine waits for each request, and what
     /// else the machine does must not keep it waiting.
     package static let serverNice: Int32 = -10
