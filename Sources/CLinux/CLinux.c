@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,10 @@ int CLinux_pidfd_signal(int pidfd, int number) {
 }
 void CLinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 int CLinux_set_nice(int value) { return setpriority(PRIO_PROCESS, (id_t)gettid(), value); }
+int CLinux_set_batch(void) {
+    struct sched_param parameters = {0};
+    return sched_setscheduler(0, SCHED_BATCH, &parameters);
+}
 int CLinux_set_io_flusher(void) { return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }
 int CLinux_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
 int CLinux_openat(int directory, const char *path, int flags, unsigned mode) {

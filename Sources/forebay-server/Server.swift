@@ -19,6 +19,10 @@ struct Server {
         HandOver.blockSignals()
         Self.raiseLimits()
         CLinux_set_nice(Limits.serverNice)
+        // Who asks something waits for the answer next: interrupted in the act of asking, it would
+        // have to run once more only to go to sleep. With many who ask, the server finds several
+        // requests when its turn comes.
+        CLinux_set_batch()
         if let keeper = invocation.keeperPid { Self.dieWith(keeper) }
         do throws(Errno) {
             return try serve().rawValue

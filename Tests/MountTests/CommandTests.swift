@@ -33,13 +33,17 @@ extension OnMounts {
             }
         }
 
-        /// nice(7): -10 for each thread of the server, so that nothing else keeps clients waiting.
+        /// nice(7): -10 for each thread of the server, so that nothing else keeps clients waiting;
+        /// sched(7): SCHED_BATCH, so that none interrupts a client that is asking.
         @Test func theServerGoesFirst() throws {
             try withForebay(over: backing, options: ["ram=16M"]) { mount in
                 let one = __priority_which_t(PRIO_PROCESS.rawValue)
+                // <sched.h> has SCHED_BATCH for C programs with extensions alone.
+                let batch: Int32 = 3
                 let tasks = try Files.names("/proc/\(try mount.serverPid)/task")
                 for task in tasks.compactMap({ id_t($0) }) {
                     #expect(getpriority(one, task) <= -10)
+                    #expect(sched_getscheduler(pid_t(task)) == batch)
                 }
             }
         }

@@ -57,6 +57,9 @@ int CLinux_pidfd_signal(int pidfd, int signal);
 void CLinux_name_thread(const char *name);
 /// setpriority(2) for the calling thread, and for those that it makes later; root may raise it.
 int CLinux_set_nice(int value);
+/// SCHED_BATCH (sched(7)) for the calling thread, and for those that it makes later: one that is
+/// woken does not take the processor from who woke it.
+int CLinux_set_batch(void);
 /// prctl(PR_SET_IO_FLUSHER): memory reclaim of this process must not wait for the file system that
 /// it serves.
 int CLinux_set_io_flusher(void);
