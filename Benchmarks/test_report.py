@@ -81,6 +81,21 @@ class Rounds(unittest.TestCase):
         session(rounds=2).take_turns("part", [Workload(row([], []), measure, self.systems)])
         self.assertEqual(order, [OURS, "mergerfs", "mergerfs", OURS])
 
+    def test_those_with_a_close_goal_take_more_turns(self):
+        order = []
+
+        def measure(system):
+            order.append(system.name)
+            return float(len(order)), None
+        made = row([], [], Goal("mergerfs", "at least", 1.1))
+        systems = [*self.systems, types.SimpleNamespace(name="bindfs")]
+        run = session(rounds=1)
+        run.is_quick = False
+        run.take_turns("part", [Workload(made, measure, systems)])
+        self.assertEqual(order, [OURS, "mergerfs", "bindfs", "mergerfs", OURS, OURS, "mergerfs"])
+        self.assertEqual(made.ratios("mergerfs"), [1 / 2, 5 / 4, 6 / 7])
+        self.assertEqual(made.ratios("bindfs"), [1 / 3])
+
     def test_they_end_with_the_time_and_say_so(self):
         run = session(seconds=0.1)
 
