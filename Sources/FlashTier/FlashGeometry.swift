@@ -40,6 +40,9 @@ package struct FlashGeometry: Equatable, Sendable {
     /// Slots of the whole device: fewer than 2^30.
     package var slotCount: Int { regionCount * slotsPerRegion }
 
+    /// Files that have room in the log: their records, each there twice, take half of one half.
+    var filesInLog: Int { logBlocks / 4 * (SealedPage.room / LogRecord.fileLength) }
+
     var earlyOffset: UInt64 { Self.headerBlocks * 4096 }
 
     func logOffset(half: Int) -> UInt64 {

@@ -132,7 +132,7 @@ package final class FlashTier<Device: BlockDevice>: @unchecked Sendable {
         versions = WriteVersions(&arena)
         let ghosts = GhostFilter(&arena, slots: count)
         self.arena = arena
-        files = FileTable(limit: Limits.flashFiles)
+        files = FileTable(limit: min(Limits.flashFiles, geometry.filesInLog))
         log = MapLog(
             device, key: pageKey, counters,
             current: LogStream(

@@ -17,18 +17,21 @@ enum LogRecord: Equatable {
     case mark(WriteMark)
     case clear(WriteMark)
 
-    /// Whether what was known before is wrong without it.
+    /// Whether without it what was known before is wrong, or nothing is known of a whole file.
     var isVital: Bool {
         switch self {
-        case .mark, .drop: true
-        case .file, .set, .run, .clear: false
+        case .file, .mark, .drop: true
+        case .set, .run, .clear: false
         }
     }
+
+    /// Bytes of a file's record.
+    static let fileLength = 45
 
     /// Bytes of its encoded form.
     var length: Int {
         switch self {
-        case .file: 45
+        case .file: Self.fileLength
         case .drop: 5
         case .set: 21
         case .run(_, _, _, let places): 15 + 8 * places.count

@@ -14,7 +14,7 @@ struct LogStream {
     private(set) var pages: Int
     private var open: BlockBuffer?
     private var used = 0
-    /// Whether the loss of the open page would make the map wrong and not only smaller.
+    /// Whether the open page has a record that is.
     private var isVital = false
     private var full: [(position: UInt64, page: BlockBuffer, length: Int)] = []
 

@@ -47,6 +47,33 @@ import Testing
         #expect(after < before)
     }
 
+    /// Whichever block it is in: there is none that all of the map, or of a file's, depends on.
+    @Test func noSingleBitTakesMuch() throws {
+        let harness = try used(1, steps: 300)
+        harness.close()
+        let device = harness.device.withState { $0 }
+        let regions = SimulationTests.blocks - 8 * 8
+        func found(_ damaged: UInt64?) throws -> Int {
+            let copy = SimulatedDevice(
+                device, blocks: SimulationTests.blocks, seed: 1, logicalBlockSize: 512)
+            if let damaged { _ = copy.flipBit(in: damaged...damaged) }
+            let next = try FlashHarness(copy, harness.surroundings, seed: 1)
+            try next.load()
+            defer { #expect(next.wrong == [], "block \(damaged ?? 0)") }
+            return next.checkAll()
+        }
+        let before = try found(nil)
+        #expect(before > 40)
+        for block in device.durable.keys.sorted() {
+            let rest = try found(block)
+            if block < regions {
+                #expect(rest == before, "block \(block)")
+            } else {
+                #expect(rest * 2 > before, "block \(block)")
+            }
+        }
+    }
+
     @Test func aBitThatFlipsAfterAKill() throws {
         var warm = 0
         for seed in 0..<Self.cases {
