@@ -147,12 +147,15 @@ import Testing
         ("forebayMount", ".1.1"), ("forebayTime", ".1.8"), ("forebayCompliance", ".2.2.1"),
     ])
     func namesOfTheModule(name: String, number: String) throws {
+        // It would tell of the folders that it makes where there are none.
+        let state = try space.makeFolder("state")
+        _ = try space.makeFolder("state/cert_indexes")
         let result = try ChildProcess.check(
             "snmptranslate",
             [
                 "-Pew", "-M", "\(space.path("base")):\(Self.modules)", "-m", "FOREBAY-MIB", "-On",
                 "FOREBAY-MIB::\(name)",
-            ])
+            ], environment: ["SNMP_PERSISTENT_DIR": state])
         #expect(result.output == ".1.3.6.1.4.1.8072.9999.9999.20049\(number)\n")
         #expect(result.errorOutput == "")
     }
