@@ -206,6 +206,14 @@ final class FileTable: Sendable {
     /// The file that has a number.
     func identity(index: UInt32) -> UInt64? { table.withLock { $0.identities[index] } }
 
+    /// All files whose maps are right, once there are half as many as may be known.
+    var numbersWhenMany: [(identity: UInt64, index: UInt32)] {
+        table.withLock { table in
+            guard table.entries.count > limit / 2 else { return [] }
+            return table.entries.filter(\.value.isBelieved).map { ($0.key, $0.value.index) }
+        }
+    }
+
     var dead: Set<UInt32> { table.withLock { $0.dead } }
     var count: Int { table.withLock { $0.entries.count } }
 

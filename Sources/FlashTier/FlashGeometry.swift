@@ -40,8 +40,9 @@ package struct FlashGeometry: Equatable, Sendable {
     /// Slots of the whole device: fewer than 2^30.
     package var slotCount: Int { regionCount * slotsPerRegion }
 
-    /// Files that have room in the log: their records, each there twice, take half of one half.
-    var filesInLog: Int { logBlocks / 4 * (SealedPage.room / LogRecord.fileLength) }
+    /// Files that have room in the log: their records, each there twice, take a quarter of a half.
+    /// The map at its largest (`Limits.flashMapBytes`) takes less than three.
+    var filesInLog: Int { logBlocks / 8 * (SealedPage.room / LogRecord.fileLength) }
 
     var earlyOffset: UInt64 { Self.headerBlocks * 4096 }
 

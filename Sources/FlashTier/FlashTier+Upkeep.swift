@@ -21,6 +21,7 @@ extension FlashTier {
                 return state.current.pages > state.checkpointPages + room / 2
             }
             if takeCheckpointNeed() || isFull {
+                forgetEmptyFiles()
                 try checkpoint(keepingMarksSince: now &- Limits.flashMarkIdle)
             } else {
                 try clearMarks(idleSince: now &- Limits.flashMarkIdle)
@@ -69,6 +70,13 @@ extension FlashTier {
             counters.writtenBytes.count(2 * 4096)
             header.written = writtenBefore + counters.writtenBytes.load(ordering: .relaxed)
             try header.write(to: device)
+        }
+    }
+
+    /// Makes room for other files where many are known: those whose contents all had to go.
+    private func forgetEmptyFiles() {
+        for (identity, index) in files.numbersWhenMany where map.stored(index) == 0 {
+            dropFile(identity)
         }
     }
 

@@ -53,6 +53,17 @@ import Testing
         return false
     }
 
+    /// The log of a small device has no room for the records of so many.
+    @Test func moreFilesThanTheLogHasRoomFor() throws {
+        let tier = try makeTier()
+        for file in UInt64(1)...6000 {
+            _ = use(tier, file, 0, isReused: true)
+            if file % 100 == 0 { tier.upkeep() }
+        }
+        #expect(tier.phase == .on)
+        #expect((1...6000).count { tier.read($0, block: 0, into: memory) } > 100)
+    }
+
     private func hits(
         _ tier: FlashTier<SimulatedDevice>, _ file: UInt64, _ blocks: Range<UInt64>
     ) -> Int {
